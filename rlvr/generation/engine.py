@@ -1,0 +1,113 @@
+"""The contract of a generation engine: token ids in, sampled token ids and their log-probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from rlvr.errors import ConfigError
+
+FinishReason = Literal["stop", "length", "abort"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Log-probabilities are of the distribution after all of this."""
+
+    temperature: float = 1.0
+    """0 takes the likeliest token."""
+    top_p: float = 1.0
+    """Nucleus mass kept, in (0, 1]."""
+    top_k: int = 0
+    """Likeliest tokens kept; 0 keeps all."""
+    min_p: float = 0.0
+    """Tokens below this share of the likeliest one's probability are dropped."""
+    max_tokens: int = 256
+    """Longest completion, in tokens, the end token included."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion. The ids keep the tokens that spelled it."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end a completion, beside the tokenizer's end of sequence. The ids keep it as the last one."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ConfigError(f"temperature is {self.temperature}; it must be 0 (greedy) or more")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p is {self.top_p}; it must lie in (0, 1]")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k is {self.top_k}; it must be 0 (off) or more")
+        if not 0 <= self.min_p < 1:
+            raise ConfigError(f"min_p is {self.min_p}; it must lie in [0, 1)")
+        if self.max_tokens < 1:
+            raise ConfigError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+
+    @property
+    def full_distribution(self) -> bool:
+        """True if no token was cut off, so that sampling log-probabilities are those of a whole softmax."""
+        return self.top_p == 1.0 and self.top_k == 0 and self.min_p == 0.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt to continue."""
+
+    prompt_ids: Sequence[int]
+    """The exact tokens the model has seen so far."""
+    seed: int
+    """With the answer's number it fixes every draw, whatever else is in the batch. 0 <= seed < 2**63."""
+    n: int = 1
+    """Independent answers."""
+    max_tokens: int | None = None
+    """A tighter limit than the sampling's, where an episode's budget is nearly spent."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled continuation."""
+
+    token_ids: list[int]
+    """What was sampled, end token included; never empty."""
+    logprobs: list[float]
+    """Natural logarithm of each token's probability in the distribution it was drawn from; as long as `token_ids`."""
+    finish_reason: FinishReason
+    """`stop`: an end token or stop text. `length`: the limit. `abort`: stopped from outside."""
+    weight_version: int
+    """The version of the weights that sampled the tokens (the oldest, if they changed on the way)."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Continues token sequences with the weights it was last given."""
+
+    tokenizer: Any
+    """The Hugging Face tokenizer of the model (or an object with its `encode`, `decode`, `eos_token_id`)."""
+    weight_version: int
+    """0 for the weights it started from."""
+    max_model_len: int
+    """Prompt and completion together may not be longer, in tokens."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        """`n` completions for each request, in order. Raises EngineError, never returns fewer."""
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int) -> None:
+        """Serve these weights from now on, under this version. Raises EngineError if a name or shape does not fit."""
+
+    def fingerprint(self) -> str:
+        """A digest of the weights that are really served; equal weights give equal digests."""
+
+    def close(self) -> None:
+        """Free what the engine holds; calling it twice is harmless."""
+
+
+def describe(sampling: Sampling) -> Mapping[str, Any]:
+    """The sampling's fields as JSON values, for configs and records."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "max_tokens": sampling.max_tokens,
+        "stop": list(sampling.stop),
+        "stop_token_ids": list(sampling.stop_token_ids),
+    }
