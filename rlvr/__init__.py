@@ -1,0 +1,1 @@
+"""Tasks whose answers a program can check, and the rewards made from them."""

@@ -1,0 +1,1 @@
+"""GRPO, PPO and what they are made of."""
