@@ -1,1 +1,111 @@
-"""Tasks whose answers a program can check, and the rewards made from them."""
+"""Tasks whose answers a program can check, and the rewards made from them.
+
+import rlvr
+
+@rlvr.register("text/reverse-v0", length=12)
+def reverse(rng, length):
+    word = "".join(rng.choices("abcdefgh", k=length))
+    return rlvr.Task(f"Reverse: {word}", answer=word[::-1])
+
+env = rlvr.make("text/reverse-v0")          # a gymnasium.Env
+rlvr.tasks("text/reverse-v0", split="eval", n=100)
+rlvr.score(tasks, texts)                    # in processes that are killed on time
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rlvr import plugins as _plugins
+from rlvr.errors import (
+    CheckpointError,
+    ConfigError,
+    EngineError,
+    EnvironmentFault,
+    RecordError,
+    RlvrError,
+    SandboxUnavailableError,
+    StaleWeightsError,
+    UnknownEnvironmentError,
+)
+from rlvr.registry import list_envs, register, spec, tasks
+from rlvr.score import Score
+from rlvr.task import Message, Task
+
+if TYPE_CHECKING:
+    from rlvr.auditing import AuditReport
+    from rlvr.env import TaskEnv, TextSpace
+    from rlvr.scoring import ScoringPool
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "AuditReport": "rlvr.auditing",
+    "TaskEnv": "rlvr.env",
+    "TextSpace": "rlvr.env",
+    "ScoringPool": "rlvr.scoring",
+}
+
+
+def make(env_id: str, split: str = "train", *, level: int | None = None, **knobs: Any) -> TaskEnv:
+    """The Gymnasium environment of an id; `gymnasium.make(id, ...)` gives the same inside Gymnasium's wrappers.
+
+    Raises UnknownEnvironmentError, or ConfigError for a knob, level or split that does not exist.
+    """
+    from rlvr.env import make
+
+    return make(env_id, split, level=level, **knobs)
+
+
+def score(
+    tasks: Sequence[Task], texts: Sequence[str | Sequence[str]], workers: int = 2, timeout_s: float = 5.0
+) -> list[Score]:
+    """The verdict on each text, from processes that are killed at an item's deadline; see `rlvr.ScoringPool`."""
+    from rlvr.scoring import shared_pool
+
+    return shared_pool(workers, timeout_s).score(tasks, texts)
+
+
+def audit(env_id: str, **settings: Any) -> AuditReport:
+    """Everything an environment must survive before anybody trains on it; see `rlvr.auditing.audit`."""
+    from rlvr.auditing import audit
+
+    return audit(env_id, **settings)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'rlvr' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+_plugins.announce(_plugins.declared_ids())
+
+__all__ = [
+    "AuditReport",
+    "CheckpointError",
+    "ConfigError",
+    "EngineError",
+    "EnvironmentFault",
+    "Message",
+    "RecordError",
+    "RlvrError",
+    "SandboxUnavailableError",
+    "Score",
+    "ScoringPool",
+    "StaleWeightsError",
+    "Task",
+    "TaskEnv",
+    "TextSpace",
+    "UnknownEnvironmentError",
+    "audit",
+    "list_envs",
+    "make",
+    "register",
+    "score",
+    "spec",
+    "tasks",
+]
