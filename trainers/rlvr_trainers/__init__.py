@@ -1,1 +1,48 @@
-"""GRPO, PPO and what they are made of."""
+"""GRPO, PPO and what they are made of.
+
+    from rlvr_trainers import GRPOConfig, train_grpo, PPOConfig, train_ppo
+    from rlvr_trainers import losses, advantages
+
+Nothing heavy is imported until one of these names is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlvr_trainers import advantages as advantages
+    from rlvr_trainers import losses as losses
+    from rlvr_trainers.grpo import GRPOConfig as GRPOConfig
+    from rlvr_trainers.grpo import train_grpo as train_grpo
+    from rlvr_trainers.ppo import PPOConfig as PPOConfig
+    from rlvr_trainers.ppo import train_ppo as train_ppo
+    from rlvr_trainers.sft import SFTConfig as SFTConfig
+    from rlvr_trainers.sft import train_sft as train_sft
+    from rlvr_trainers.tiny import build_tiny_model as build_tiny_model
+
+_HOMES = {
+    "GRPOConfig": "grpo",
+    "train_grpo": "grpo",
+    "PPOConfig": "ppo",
+    "train_ppo": "ppo",
+    "SFTConfig": "sft",
+    "train_sft": "sft",
+    "build_tiny_model": "tiny",
+}
+_MODULES = ("losses", "advantages")
+
+__all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604 - the names are computed once, above
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
