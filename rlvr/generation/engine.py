@@ -16,7 +16,7 @@ class Sampling:
     """How tokens are drawn. Log-probabilities are of the distribution after all of this."""
 
     temperature: float = 1.0
-    """0 takes the likeliest token."""
+    """0 takes the likeliest token; log-probabilities are then those at temperature 1, as vLLM reports them."""
     top_p: float = 1.0
     """Nucleus mass kept, in (0, 1]."""
     top_k: int = 0

@@ -1,0 +1,77 @@
+"""Model and tokenizer from a folder or a hub name, with an error that says what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlvr.errors import ConfigError
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """The tokenizer that lies beside a model. Raises ConfigError if there is none."""
+    from transformers import AutoTokenizer
+
+    folder = _existing(path)
+    # Checked by hand: from a configuration alone transformers builds a tokenizer that knows no words.
+    if folder is not None and not any((folder / name).exists() for name in _TOKENIZER_FILES):
+        raise ConfigError(
+            f"model folder {str(path)!r} has no tokenizer (none of {', '.join(_TOKENIZER_FILES)}), so no prompt can be encoded. "
+            "Save it there: tokenizer.save_pretrained(folder)."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path))
+    except Exception as fault:  # a boundary: transformers raises OSError, ValueError, KeyError and others for bad files
+        raise ConfigError(f"no tokenizer could be loaded from {str(path)!r}: {_first_line(fault)}") from fault
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(
+            f"the tokenizer of {str(path)!r} has no end-of-sequence token, so no answer could end. "
+            "Set one: tokenizer.eos_token = ..., and save it again."
+        )
+    return tokenizer
+
+
+def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None) -> Any:
+    """A causal language model in eval mode. Raises ConfigError if the path is unknown or holds something else."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _existing(path)
+    try:
+        config = AutoConfig.from_pretrained(str(path))
+    except Exception as fault:  # a boundary, as above
+        raise ConfigError(
+            f"{str(path)!r} is neither a model folder nor a model that can be downloaded: {_first_line(fault)}"
+        ) from fault
+    if type(config) not in AutoModelForCausalLM._model_mapping:
+        kind = (config.architectures or [config.model_type])[0]
+        raise ConfigError(
+            f"{str(path)!r} holds a {kind}, which is no causal language model and cannot continue a text. "
+            "Name a model for text generation (...ForCausalLM)."
+        )
+    wanted: Any = dtype or (torch.float32 if device.type == "cpu" else "auto")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(path), config=config, dtype=wanted)
+    except Exception as fault:  # a boundary, as above
+        raise ConfigError(f"the model in {str(path)!r} could not be loaded: {_first_line(fault)}") from fault
+    return model.to(device).eval()
+
+
+def _existing(path: str | Path) -> Path | None:
+    """The folder, or None for a hub name. A path that looks like a folder must be one."""
+    folder = Path(path)
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise ConfigError(f"folder {str(path)!r} holds no model: there is no config.json in it")
+        return folder
+    text = str(path)
+    if isinstance(path, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1:
+        raise ConfigError(f"model folder {text!r} does not exist; give a folder or a hub name such as 'Qwen/Qwen2.5-0.5B'")
+    return None
+
+
+def _first_line(fault: BaseException) -> str:
+    return f"{type(fault).__name__}: {(str(fault).strip() or 'no message').splitlines()[0][:300]}"
