@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlvr import plugins as _plugins
+from rlvr import gymnasium_ids as _gymnasium_ids
 from rlvr.errors import (
     CheckpointError,
     ConfigError,
@@ -82,7 +82,7 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 
-_plugins.announce(_plugins.declared_ids())
+_gymnasium_ids.announce_after_import(list_envs)
 
 __all__ = [
     "AuditReport",

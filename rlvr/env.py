@@ -109,9 +109,11 @@ class TaskEnv(gymnasium.Env[str, str]):
         stream_seed = chosen.pop("seed", 0)
         index = chosen.pop("index", None)
         level = chosen.pop("level", None)
-        if level is None:  # a level starts from the defaults; without one the made knobs stay
-            chosen = {**self._knobs, **chosen}
-        knobs = self.env_spec.resolve_knobs(level, chosen)
+        knobs = self._knobs
+        if level is not None:  # a level starts from the defaults, not from the knobs the environment was made with
+            knobs = self.env_spec.resolve_knobs(level, chosen)
+        elif chosen:
+            knobs = self.env_spec.resolve_knobs(None, {**knobs, **chosen})
         if index is None:
             index = int(self.np_random.integers(1 << 31))
         elif isinstance(index, bool) or not isinstance(index, int) or index < 0:

@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 import re
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,17 +92,6 @@ def declared_ids() -> tuple[str, ...]:
                 continue
             ids.update(name for name in _DECLARATION.findall(text) if name.startswith(plugin.namespace + "/"))
     return tuple(sorted(ids))
-
-
-def announce(ids: Iterable[str]) -> None:
-    """Make ids known to Gymnasium, so that `gymnasium.make(id)` works; known ones are left alone."""
-    import gymnasium
-
-    for env_id in ids:
-        if env_id not in gymnasium.registry:
-            gymnasium.register(
-                env_id, entry_point="rlvr.env:TaskEnv", kwargs={"env_id": env_id}, disable_env_checker=False
-            )
 
 
 def _sources(module: str) -> list[Path]:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from rlvr import plugins
-from rlvr.errors import ConfigError, EnvironmentFault, UnknownEnvironmentError
+from rlvr.errors import ConfigError, UnknownEnvironmentError
+from rlvr.gymnasium_ids import announce
 from rlvr.rows import RowSource
 from rlvr.spec import EnvSpec, FunctionSpec, RowsSpec, Session, SessionSpec, Verifier, check_parameters
-from rlvr.streams import Split, split_named
+from rlvr.streams import split_named
 from rlvr.task import Message, Task
 
 ID = re.compile(r"([a-z0-9][a-z0-9_-]*)/([a-z0-9][a-z0-9_.-]*)-v([0-9]+)")
@@ -41,16 +42,17 @@ class Registration:
     def __call__(self, author: type[Session]) -> SessionSpec: ...
     @overload
     def __call__(self, author: Callable[..., Task]) -> FunctionSpec: ...
-    def __call__(self, author: Any) -> EnvSpec:
+    def __call__(self, author: Callable[..., Any]) -> EnvSpec:
         """Registers the function or the class and returns its spec, which has `.verifier` and `.worked_solution`."""
         common = dict(self._common)
         common["description"] = common["description"] or _first_paragraph(author)
         common.update(module=self._module, location=self._location)
         spec: EnvSpec
         if inspect.isclass(author):
-            if not (hasattr(author, "start") and hasattr(author, "turn")):
+            start = getattr(author, "start", None)
+            if start is None or not hasattr(author, "turn"):
                 raise ConfigError(f"{common['id']}: class {author.__name__} needs start(rng, **knobs) and turn(text)")
-            check_parameters(common["id"], author.start, common["knobs"], skip=2)
+            check_parameters(common["id"], start, common["knobs"], skip=2)
             spec = SessionSpec(**{**common, "max_turns": common["max_turns"] or 16}, session=author)
         else:
             if common["max_turns"]:
@@ -213,7 +215,7 @@ def _add(new: EnvSpec) -> None:
                 "Rename one, or raise the version if one replaces the other."
             )
         _specs[new.id] = new
-    plugins.announce([new.id])
+    announce([new.id])
 
 
 def _caller() -> tuple[str, str]:
@@ -240,6 +242,3 @@ def _unknown(env_id: str) -> str:
     near = difflib.get_close_matches(env_id, known, 3, 0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"there is no environment {env_id}.{hint} `rlvr envs list` shows all {len(known)}."
-
-
-__all__ = ["EnvironmentFault", "Split", "list_envs", "register", "registered", "spec", "tasks"]

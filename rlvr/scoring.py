@@ -266,7 +266,7 @@ class _Worker:
 
     def send(self, chunk: list[_Item]) -> None:
         numbers: dict[int, int] = {}
-        tasks = []
+        tasks: list[dict[str, Any]] = []
         items: list[tuple[int, Turns, bool]] = []
         for item in chunk:
             number = numbers.get(id(item.task))

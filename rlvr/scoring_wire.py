@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 import sys
 from typing import Any
@@ -11,7 +10,7 @@ from rlvr import plugins
 from rlvr.errors import EnvironmentFault
 from rlvr.registry import registered, spec
 from rlvr.score import Score
-from rlvr.spec import EnvSpec, Reply
+from rlvr.spec import Reply
 
 LENGTH = struct.Struct("<Q")
 PROGRESS = struct.Struct("<qd")
@@ -60,23 +59,3 @@ def decode_result(kind: str, value: Any) -> Reply:
     if kind == "score":
         return Score.from_dict(value)
     return str(value) if kind == "text" else list(value)
-
-
-def importable(module: str) -> bool:
-    """Whether a fresh process could import `module` by this name."""
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-__all__ = [
-    "EMPTY_PROGRESS",
-    "LENGTH",
-    "PROGRESS",
-    "EnvSpec",
-    "decode_result",
-    "definition",
-    "encode_result",
-    "importable",
-]

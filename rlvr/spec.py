@@ -8,7 +8,7 @@ import inspect
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from rlvr.answers import final_answer
@@ -107,7 +107,7 @@ class EnvSpec:
             name = stream_name(seed, split, index, attempt)
             task = self._draw(stream(self.id, name), values)
             if split_of(task.key) == split:
-                return replace(task, env_id=self.id, split=split, index=index, knobs=dict(values), stream=name)
+                return task.placed(env_id=self.id, split=split, index=index, knobs=dict(values), stream=name)
         raise EnvironmentFault(
             f"{self.id} drew {MAX_ATTEMPTS} tasks for seed {seed!r} and index {index} and none fell in the split {split!r}. "
             f"It makes too few different tasks with {dict(values)}; choose knobs with more variety."
@@ -174,7 +174,7 @@ class RowsSpec(EnvSpec):
         place = index % len(tasks)
         if seed != 0:
             place = _shuffled(self.id, json.dumps(seed), split, len(tasks))[place]
-        return replace(tasks[place], index=index, stream=stream_name(seed, split, index, 0))
+        return tasks[place].placed(index=index, stream=stream_name(seed, split, index, 0))
 
     def count(self, split: Split, knobs: Mapping[str, Any]) -> int | None:
         """How many rows the split has."""
@@ -203,7 +203,7 @@ class RowsSpec(EnvSpec):
                     f"{self.id}: rows {first} and {number} ask the same, one in {other} and one in {home}, so training would "
                     f"see an evaluation item: {task.text[:80]!r}. Remove one of them."
                 )
-            tasks[home].append(replace(task, env_id=self.id, split=home, knobs=dict(knobs)))
+            tasks[home].append(task.placed(env_id=self.id, split=home, knobs=dict(knobs)))
         return tasks
 
     def _task_of(self, row: Any, number: int, knobs: Mapping[str, Any]) -> Task:

@@ -34,7 +34,7 @@ _SPLIT_NAMES: dict[str, Split] = {
 
 def stream_name(seed: int | str, split: str, index: int, attempt: int) -> str:
     """Names the stream of one draw. Text seeds are quoted, so that no two names can run together."""
-    return f"{json.dumps(seed)}/{split}/{index}/{attempt}"
+    return f"{seed if type(seed) is int else json.dumps(seed)}/{split}/{index}/{attempt}"
 
 
 def stream(env_id: str, name: str) -> random.Random:
