@@ -93,6 +93,12 @@ class ScoringPool:
         self._put([item])
         return item.future
 
+    def submit_all(self, tasks: Sequence[Task], texts: Sequence[Turns]) -> list[concurrent.futures.Future[Score]]:
+        """A future for the verdict on each text: one hand-over for the whole batch, and nothing waits."""
+        items = [_Item(task, text, False) for task, text in zip(tasks, texts, strict=True)]
+        self._put(items)
+        return [item.future for item in items]
+
     async def score_async(self, tasks: Sequence[Task], texts: Sequence[Turns]) -> list[Score]:
         """As `score`, without blocking the event loop."""
         return list(
