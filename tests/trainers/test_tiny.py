@@ -25,9 +25,12 @@ def test_the_folder_loads_like_any_other_and_text_survives_the_tokenizer(tmp_pat
 
 def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone(tmp_path):
     before = torch.get_rng_state()
-    a, b, c = (build_tiny_model(tmp_path / name, alphabet="ab", hidden=16, heads=2, seed=seed) for name, seed in (("a", 3), ("b", 3), ("c", 4)))
+    folders = [
+        build_tiny_model(tmp_path / name, alphabet="ab", hidden=16, heads=2, seed=seed)
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    ]
     assert torch.equal(before, torch.get_rng_state())
-    weights = [(folder / "model.safetensors").read_bytes() for folder in (a, b, c)]
+    weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1] != weights[2]
 
 

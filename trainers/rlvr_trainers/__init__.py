@@ -33,7 +33,7 @@ _HOMES = {
 }
 _MODULES = ("losses", "advantages")
 
-__all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604 - the names are computed once, above
+__all__ = [*_HOMES, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
