@@ -12,7 +12,12 @@ from rlvr_trainers.shapes import as_mask, keep, per_token, require_rank
 
 @torch.no_grad()
 def gae(
-    rewards_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float = 1.0, lam: float = 1.0, horizon: int | None = None
+    rewards_BT: Tensor,
+    values_BT: Tensor,
+    mask_BT: Tensor,
+    gamma: float = 1.0,
+    lam: float = 1.0,
+    horizon: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(advantages_BT, returns_BT) by generalized advantage estimation. Schulman et al. 2016, arXiv:1506.02438, eq. 16.
 
@@ -67,7 +72,7 @@ def _policy_tokens_first(mask_BT: Tensor) -> Tensor:
 def _discounted_sums(terms_BT: Tensor, discount: float) -> Tensor:
     """S_t = x_t + discount * S_{t+1}, from the right. What stands right of the policy tokens must be 0."""
     sums_BT = torch.empty_like(terms_BT)
-    running_B = torch.zeros_like(terms_BT[:, 0]) if terms_BT.shape[1] else None
+    running_B = terms_BT.new_zeros(len(terms_BT))
     for t in range(terms_BT.shape[1] - 1, -1, -1):
         running_B = terms_BT[:, t] + discount * running_B
         sums_BT[:, t] = running_B

@@ -45,11 +45,11 @@ def group_relative(
     else:
         rewards_N = rewards_PG[valid_PG]
         deviation = rewards_N.std() if len(rewards_N) > 1 else rewards_PG.new_zeros(())
-    return centred_PG / (deviation + eps)
+    return divide_where_spread(centred_PG, deviation, eps)
 
 
 def leave_one_out(rewards_PG: Tensor, *, valid_PG: Tensor | None = None) -> Tensor:
-    """Reward minus the mean of the *other* rewards of its group: PG. RLOO, arXiv:2402.14740, eq. 7; Kool et al. 2019.
+    """Reward minus the mean of the *other* rewards of its group: PG. RLOO, arXiv:2402.14740; Kool et al. 2019.
 
     r_i - (sum_j r_j - r_i) / (G - 1), an unbiased baseline because it does not contain r_i. `valid_PG`, warnings and errors
     as in `group_relative`.
@@ -58,6 +58,11 @@ def leave_one_out(rewards_PG: Tensor, *, valid_PG: Tensor | None = None) -> Tens
     count_P1 = valid_PG.sum(-1, keepdim=True)
     others_PG = (rewards_PG.sum(-1, keepdim=True) - rewards_PG) / (count_P1 - 1).clamp(min=1)
     return keep(valid_PG & ~_equal(rewards_PG, valid_PG)[:, None], rewards_PG - others_PG)
+
+
+def divide_where_spread(centred: Tensor, deviation: Tensor, eps: float) -> Tensor:
+    """centred / (deviation + eps), and 0 where there is no spread, whatever eps is."""
+    return centred / torch.where(deviation > 0, deviation + eps, torch.ones_like(deviation))
 
 
 def dead_groups(rewards_PG: Tensor, *, valid_PG: Tensor | None = None) -> Tensor:

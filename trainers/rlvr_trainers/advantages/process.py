@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
+from rlvr_trainers.advantages.group import divide_where_spread
 from rlvr_trainers.shapes import as_mask, keep, require_rank
 
 
@@ -33,7 +34,7 @@ def process_supervision(
     spread = grouped.masked_fill(~steps, -torch.inf).amax(-1) > grouped.masked_fill(~steps, torch.inf).amin(-1)
     centred = keep(spread[:, None], centred)
     deviation = (centred.square().sum(-1, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
-    normalised_BT = (centred / (deviation + eps)).reshape(rows, length)
+    normalised_BT = divide_where_spread(centred, deviation, eps).reshape(rows, length)
     return keep(mask_BT, normalised_BT.flip(1).cumsum(1).flip(1))
 
 

@@ -36,6 +36,8 @@ def soft_overlong_penalty(lengths_B: Tensor, max_length: int, buffer: int) -> Te
     0 up to `max_length - buffer` policy tokens, then falling in a line to -1 at `max_length`, and -1 beyond.
     """
     if not 0 < buffer <= max_length:
-        raise ConfigError(f"the overlong buffer is {buffer} of max_length {max_length}; it needs 0 < buffer <= max_length.")
+        raise ConfigError(
+            f"the overlong buffer is {buffer} of max_length {max_length}; it needs 0 < buffer <= max_length."
+        )
     lengths = lengths_B if lengths_B.is_floating_point() else lengths_B.to(torch.get_default_dtype())
     return ((max_length - buffer - lengths) / buffer).clamp(-1, 0)

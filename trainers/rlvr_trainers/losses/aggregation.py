@@ -12,7 +12,11 @@ AGGREGATIONS = ("token_mean", "row_mean", "row_sum", "constant_length")
 
 
 def aggregate(
-    loss_BT: Tensor, mask_BT: Tensor, how: str = "token_mean", *, num_items: float | Tensor | None = None,
+    loss_BT: Tensor,
+    mask_BT: Tensor,
+    how: str = "token_mean",
+    *,
+    num_items: float | Tensor | None = None,
     max_length: int | None = None,
 ) -> Tensor:
     """One scalar from a loss for each token.
@@ -32,7 +36,9 @@ def aggregate(
     if num_items is None:
         num_items = denominator_of(how, mask_BT)
     elif not isinstance(num_items, Tensor) and not num_items > 0:
-        raise ConfigError(f"num_items is {num_items!r}; it counts the tokens or rows of the whole step and must be positive.")
+        raise ConfigError(
+            f"num_items is {num_items!r}; it counts the tokens or rows of the whole step and must be positive."
+        )
     if how == "row_mean":
         return (loss_BT.sum(-1) / mask_BT.sum(-1).clamp(min=1)).sum() / num_items
     total = loss_BT.sum() / num_items

@@ -14,7 +14,11 @@ KL_KINDS = ("k1", "k2", "k3")
 
 
 def kl(
-    kind: str, logprobs_BT: Tensor, ref_logprobs_BT: Tensor, mask_BT: Tensor | None = None, *,
+    kind: str,
+    logprobs_BT: Tensor,
+    ref_logprobs_BT: Tensor,
+    mask_BT: Tensor | None = None,
+    *,
     old_logprobs_BT: Tensor | None = None,
 ) -> Tensor:
     """KL(policy || reference) estimated at each sampled token, BT, in nats. Schulman 2020, "Approximating KL divergence".
@@ -47,7 +51,9 @@ def kl(
     return estimate_BT
 
 
-def adapt_kl_coefficient(coefficient: float, observed_kl: float, *, target: float, num_samples: int, horizon: int) -> float:
+def adapt_kl_coefficient(
+    coefficient: float, observed_kl: float, *, target: float, num_samples: int, horizon: int
+) -> float:
     """The KL coefficient after a step of `num_samples` rows whose mean KL was `observed_kl`.
 
     coefficient * (1 + clip(observed / target - 1, -0.2, 0.2) * num_samples / horizon). Ziegler et al. 2019,

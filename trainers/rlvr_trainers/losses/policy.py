@@ -47,18 +47,18 @@ def _clipped(tokens: _Tokens, bounds: _Bounds) -> Tensor:
 def _clipped_surrogate(ratio_BT: Tensor, advantages_BT: Tensor, bounds: _Bounds) -> Tensor:
     clipped_BT = ratio_BT.clamp(1 - bounds.low, 1 + bounds.high) * advantages_BT
     if bounds.delta is not None:
-        # INTELLECT-2, arXiv:2505.07291, eq. 1: a negative advantage cannot push with a ratio beyond delta.
+        # INTELLECT-2, arXiv:2505.07291, section 3.4: a negative advantage cannot push with a ratio beyond delta.
         ratio_BT = ratio_BT.clamp(max=bounds.delta)
     objective_BT = torch.minimum(ratio_BT * advantages_BT, clipped_BT)
     if bounds.dual_clip is not None:
-        # Ye et al. 2020, arXiv:1912.09729, eq. 5: the same aim with a floor under the objective instead.
+        # Ye et al. 2020, arXiv:1912.09729: the same aim with a floor under the objective instead.
         floor_BT = torch.maximum(objective_BT, bounds.dual_clip * advantages_BT)
         objective_BT = torch.where(advantages_BT < 0, floor_BT, objective_BT)
     return objective_BT
 
 
 def _sequence_clipped(tokens: _Tokens, bounds: _Bounds) -> Tensor:
-    """GSPO, arXiv:2507.18071, eq. 5-7 in its token form, eq. 14: s = exp(mean over the answer of the log-ratio).
+    """GSPO, arXiv:2507.18071, eq. 7, in its token form (GSPO-token): s = exp(mean over the answer of the log-ratio).
 
     The value is the sequence ratio everywhere; the gradient of token t flows through its own log-probability. With one
     advantage a row the two forms agree; with an advantage a token only this one credits the right token.
@@ -83,15 +83,16 @@ def _clipped_weight(tokens: _Tokens, bounds: _Bounds) -> Tensor:
 
 
 def _soft_gated(tokens: _Tokens, bounds: _Bounds) -> Tensor:
-    """SAPO, arXiv:2511.20347, eq. 5: (4 / tau) sigmoid(tau (r - 1)) A, tau by the sign of A; slope 1 at r = 1."""
-    positive, negative = bounds.temperature_pos, bounds.temperature_neg
-    temperature_BT = torch.where(tokens.advantages_BT > 0, positive, negative).to(tokens.log_ratio_BT.dtype)
+    """SAPO, arXiv:2511.20347: (4 / tau) sigmoid(tau (r - 1)) A, tau by the sign of A; slope 1 at r = 1."""
+    # Filled, not torch.where of two numbers, which is float32 whatever the ratios are.
+    temperature_BT = torch.full_like(tokens.log_ratio_BT, bounds.temperature_neg)
+    temperature_BT = temperature_BT.masked_fill(tokens.advantages_BT > 0, bounds.temperature_pos)
     gate_BT = torch.sigmoid(temperature_BT * (tokens.log_ratio_BT.exp() - 1)) * 4 / temperature_BT
     return gate_BT * tokens.advantages_BT
 
 
 def _score_function(tokens: _Tokens, bounds: _Bounds) -> Tensor:
-    """REINFORCE, Williams 1992, eq. 11: A log pi. The old log-probabilities are not looked at."""
+    """REINFORCE, Williams 1992: A log pi. The old log-probabilities are not looked at."""
     return tokens.advantages_BT * tokens.logprobs_BT
 
 
@@ -108,13 +109,17 @@ _KINDS = {
     "two_sided": _Kind(_clipped, "token_mean", "ppo whose ratio never exceeds `delta` (arXiv:2505.07291)"),
     "grpo": _Kind(_clipped, "row_mean", "clipped surrogate, mean over rows of token means (arXiv:2402.03300)"),
     "bnpo": _Kind(_clipped, "token_mean", "clipped surrogate, mean over the tokens of the batch (TRL's name)"),
-    "dapo": _Kind(_clipped, "token_mean", "mean over the tokens of the step; give a higher `clip_high` (arXiv:2503.14476)"),
+    "dapo": _Kind(
+        _clipped, "token_mean", "mean over the tokens of the step; give a higher `clip_high` (arXiv:2503.14476)"
+    ),
     "dr_grpo": _Kind(_clipped, "constant_length", "sum over tokens / (rows * `max_length`) (arXiv:2503.20783)"),
     "gspo": _Kind(_sequence_clipped, "row_mean", "clipped sequence ratio (arXiv:2507.18071)"),
     "cispo": _Kind(_clipped_weight, "token_mean", "clipped, detached weight on log pi (arXiv:2506.13585)"),
     "sapo": _Kind(_soft_gated, "row_mean", "soft gate in place of the clip (arXiv:2511.20347)"),
     "reinforce": _Kind(_score_function, "token_mean", "A log pi (Williams 1992)"),
 }
+
+_ALIASES = {"ppo_clip": "ppo", "delta": "two_sided", "drgrpo": "dr_grpo"}
 
 POLICY_LOSSES: dict[str, str] = {name: kind.source for name, kind in _KINDS.items()}
 """Every name `policy_loss` knows, with what it is."""
@@ -157,9 +162,8 @@ def policy_loss(
     `aggregation` replaces the kind's own average (see `aggregate`). Accepts float64. Raises ConfigError for an unknown kind,
     a shape that would broadcast, or a bound that has no meaning.
     """
-    spec = _KINDS.get(kind)
-    if spec is None:
-        raise unknown_name("policy loss", kind, tuple(_KINDS))
+    kind = _canonical(kind)
+    spec = _KINDS[kind]
     require_rank("logprobs_BT", logprobs_BT, 2)
     mask_BT = as_mask("mask_BT", mask_BT, tuple(logprobs_BT.shape))
     bounds = _bounds(kind, clip_low, clip_high, delta, dual_clip, weight_cap, temperature_pos, temperature_neg)
@@ -170,18 +174,24 @@ def policy_loss(
     objective_BT = spec.objective(_Tokens(logprobs_BT, log_ratio_BT, advantages_BT, mask_BT), bounds)
     if weights_BT is not None:
         objective_BT = objective_BT * per_token("weights_BT", weights_BT.detach(), mask_BT)
-    return aggregate(-objective_BT, mask_BT, aggregation or spec.aggregation, num_items=num_items, max_length=max_length)
+    return aggregate(
+        -objective_BT, mask_BT, aggregation or spec.aggregation, num_items=num_items, max_length=max_length
+    )
 
 
 def denominator(kind: str, mask_BT: Tensor, aggregation: str | None = None) -> Tensor:
     """What a batch adds to the `num_items` of its step: policy tokens, or rows with any, as `kind` counts. At least 1."""
-    if kind not in _KINDS:
-        raise unknown_name("policy loss", kind, tuple(_KINDS))
-    return denominator_of(aggregation or _KINDS[kind].aggregation, mask_BT)
+    return denominator_of(aggregation or _KINDS[_canonical(kind)].aggregation, mask_BT)
 
 
 def clipped_tokens(
-    logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages: Tensor, mask_BT: Tensor, *, clip_low: float, clip_high: float
+    logprobs_BT: Tensor,
+    old_logprobs_BT: Tensor,
+    advantages: Tensor,
+    mask_BT: Tensor,
+    *,
+    clip_low: float,
+    clip_high: float,
 ) -> tuple[Tensor, Tensor]:
     """Where the clip took a token's gradient: (ratio too low with A < 0, ratio too high with A > 0), two booleans BT."""
     mask_BT = as_mask("mask_BT", mask_BT, tuple(logprobs_BT.shape))
@@ -192,20 +202,37 @@ def clipped_tokens(
     return low_BT & mask_BT, high_BT & mask_BT
 
 
+def _canonical(kind: str) -> str:
+    """The name in the table for a name as people write it: any case, hyphens for underscores."""
+    name = str(kind).lower().replace("-", "_")
+    name = _ALIASES.get(name, name)
+    if name not in _KINDS:
+        raise unknown_name("policy loss", kind, tuple(_KINDS))
+    return name
+
+
 def _bounds(
     kind: str, low: float, high: float, delta: float | None, dual_clip: float | None, weight_cap: float | None,
     temperature_pos: float, temperature_neg: float,
 ) -> _Bounds:  # fmt: skip
     if low < 0 or high < 0:
-        raise ConfigError(f"clip_low is {low}, clip_high is {high}; both are distances from a ratio of 1 and cannot be negative.")
+        raise ConfigError(
+            f"clip_low is {low}, clip_high is {high}; both are distances from a ratio of 1 and cannot be negative."
+        )
     if kind == "two_sided" and delta is None:
-        raise ConfigError("the two_sided loss needs delta, the largest ratio a negative advantage may push with, for instance 4.")
+        raise ConfigError(
+            "the two_sided loss needs delta, the largest ratio a negative advantage may push with, for instance 4."
+        )
     if kind == "dual_clip" and dual_clip is None:
         dual_clip = 3.0  # the value of Ye et al. 2020
-    if delta is not None and delta <= 1 + high:
-        raise ConfigError(f"delta is {delta}; it must exceed 1 + clip_high = {1 + high:g}, or it would cut what the clip allows.")
+    if delta is not None and delta < 1:
+        raise ConfigError(
+            f"delta is {delta}; below 1 it would clip a policy that has not moved. Above 1 + clip_high is usual."
+        )
     if dual_clip is not None and dual_clip <= 1:
-        raise ConfigError(f"dual_clip is {dual_clip}; it must exceed 1, or a policy that has not moved would be clipped.")
+        raise ConfigError(
+            f"dual_clip is {dual_clip}; it must exceed 1, or a policy that has not moved would be clipped."
+        )
     if weight_cap is not None and (kind != "cispo" or weight_cap <= 0):
         raise ConfigError(f"weight_cap is {weight_cap} for {kind}; it must be positive and only cispo has it.")
     if temperature_pos <= 0 or temperature_neg <= 0:

@@ -23,8 +23,13 @@ def bradley_terry_loss(
 
 
 def dpo_loss(
-    chosen_logprobs_B: Tensor, rejected_logprobs_B: Tensor, ref_chosen_logprobs_B: Tensor, ref_rejected_logprobs_B: Tensor,
-    *, beta: float = 0.1, num_items: float | None = None,
+    chosen_logprobs_B: Tensor,
+    rejected_logprobs_B: Tensor,
+    ref_chosen_logprobs_B: Tensor,
+    ref_rejected_logprobs_B: Tensor,
+    *,
+    beta: float = 0.1,
+    num_items: float | None = None,
 ) -> Tensor:
     """Mean of -log sigmoid(beta ((chosen - ref chosen) - (rejected - ref rejected))): a scalar to minimise.
 
@@ -32,7 +37,9 @@ def dpo_loss(
     tokens. `num_items` counts the pairs of the whole step; None: this batch is the whole step.
     """
     if beta <= 0:
-        raise ConfigError(f"beta is {beta}; DPO needs a positive one, which says how far the policy may leave the reference.")
+        raise ConfigError(
+            f"beta is {beta}; DPO needs a positive one, which says how far the policy may leave the reference."
+        )
     shape = tuple(chosen_logprobs_B.shape)
     for name, tensor in (
         ("rejected_logprobs_B", rejected_logprobs_B), ("ref_chosen_logprobs_B", ref_chosen_logprobs_B),

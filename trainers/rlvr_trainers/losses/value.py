@@ -11,7 +11,11 @@ from rlvr_trainers.shapes import as_mask, keep, per_token, require_rank
 
 
 def value_loss(
-    values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor, old_values_BT: Tensor | None = None, clip: float | None = None,
+    values_BT: Tensor,
+    returns_BT: Tensor,
+    mask_BT: Tensor,
+    old_values_BT: Tensor | None = None,
+    clip: float | None = None,
     num_items: float | Tensor | None = None,
 ) -> Tensor:
     """Half the squared error of the values against the returns, mean over policy tokens: a scalar to minimise.
