@@ -75,7 +75,7 @@ class Conversation:
             suffix = self._suffix(before, replies)
             whole = _render(self._tokenizer, self.messages, self._tools, generate=True)
         except ConfigError:
-            if all(reply.get("role") != "tool" for reply in replies):
+            if all(message.get("role") != "tool" for message in self.messages):
                 raise
             # Templates that want `tool_calls` before a tool's reply cannot render the turn as it was spoken.
             suffix, whole = self._suffix_after_calls(before, replies), None
@@ -104,8 +104,8 @@ class Conversation:
         longer = _render(self._tokenizer, chat, self._tools, generate=True)
         if not longer.startswith(shorter):
             raise ConfigError(
-                "the chat template changes earlier turns when a tool replies and cannot show them as they were spoken; "
-                "episodes with tools cannot be continued under it. Use another template."
+                "the chat template changes earlier turns when the chat goes on after a tool's reply, and cannot show them as they "
+                "were spoken; such episodes cannot be continued under it. Use another template."
             )
         return end_of_turn + longer[len(shorter) :]
 

@@ -157,7 +157,8 @@ class _Play:
         self.groups.append(group)
         if len(ids) >= self._context:
             fault = Score.failure(
-                f"the prompt has {len(ids)} tokens and leaves no room for an answer in {self._context}; shorten it or raise max_context"
+                f"the prompt has {len(ids)} tokens and leaves no room for an answer in {self._context}; "
+                "shorten it or raise max_context"
             )
             for episode in group:
                 episode.end("fault", fault)
@@ -219,9 +220,8 @@ class _Play:
         """Take what environments have answered. Blocks until at least one episode can go on or none is waiting."""
         while self._waiting:
             pending = [episode.pending for episode in self._waiting if episode.pending is not None]
+            concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
             concurrent.futures.wait(pending, timeout=TURN_GRACE_S)
-            if not any(future.done() for future in pending):
-                concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
             still = []
             for episode in self._waiting:
                 assert episode.pending is not None

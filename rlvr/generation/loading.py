@@ -9,7 +9,14 @@ import torch
 
 from rlvr.errors import ConfigError
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -69,7 +76,9 @@ def _existing(path: str | Path) -> Path | None:
         return folder
     text = str(path)
     if isinstance(path, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1:
-        raise ConfigError(f"model folder {text!r} does not exist; give a folder or a hub name such as 'Qwen/Qwen2.5-0.5B'")
+        raise ConfigError(
+            f"model folder {text!r} does not exist; give a folder or a hub name such as 'Qwen/Qwen2.5-0.5B'"
+        )
     return None
 
 

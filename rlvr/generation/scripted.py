@@ -26,7 +26,9 @@ class ScriptedEngine:
 
     def __init__(self, answers: Answers, tokenizer: Any = None, *, max_model_len: int = 1 << 20) -> None:
         if isinstance(answers, str):
-            raise ConfigError(f"scripted answers are one text, {answers[:40]!r}; give a list of texts: [{answers[:40]!r}]")
+            raise ConfigError(
+                f"scripted answers are one text, {answers[:40]!r}; give a list of texts: [{answers[:40]!r}]"
+            )
         if not callable(answers) and not answers:
             raise ConfigError("a scripted engine got no answers; give a list, a dict by prompt or a function")
         self.tokenizer = ByteTokenizer() if tokenizer is None else tokenizer
@@ -86,7 +88,9 @@ class ScriptedEngine:
             elif prompt in self._answers:
                 text = self._answers[prompt]
             else:
-                raise EngineError(f"the script has no answer for the prompt {prompt[-200:]!r}; its keys must be whole prompts")
+                raise EngineError(
+                    f"the script has no answer for the prompt {prompt[-200:]!r}; its keys must be whole prompts"
+                )
         if not isinstance(text, str):
             raise EngineError(f"the script answered {text!r} ({type(text).__name__}) instead of a text")
         return text

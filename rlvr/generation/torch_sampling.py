@@ -89,6 +89,8 @@ def _truncate(logits_RV: Tensor, sampling: Sampling) -> Tensor:
         probabilities_RV = sorted_RV.softmax(dim=-1, dtype=torch.float64)
         # A token stays while the mass before it is below top_p: the smallest set that reaches top_p, never empty.
         mass_before_RV = probabilities_RV.cumsum(dim=-1) - probabilities_RV
-        dropped_RV = torch.zeros_like(logits_RV, dtype=torch.bool).scatter_(1, order_RV, mass_before_RV >= sampling.top_p)
+        dropped_RV = torch.zeros_like(logits_RV, dtype=torch.bool).scatter_(
+            1, order_RV, mass_before_RV >= sampling.top_p
+        )
         logits_RV = logits_RV.masked_fill(dropped_RV, -torch.inf)
     return logits_RV

@@ -53,7 +53,9 @@ class TransformersEngine:
             self._model = load_model(model_or_path, place, dtype)
         else:
             if tokenizer is None:
-                raise ConfigError("an engine for a loaded model needs its tokenizer too: TransformersEngine(model, tokenizer)")
+                raise ConfigError(
+                    "an engine for a loaded model needs its tokenizer too: TransformersEngine(model, tokenizer)"
+                )
             self.tokenizer = tokenizer
             self._model = model_or_path
             if device is not None or dtype is not None:
@@ -130,14 +132,20 @@ class TransformersEngine:
                     )
                 target = state[name]
                 if tuple(tensor.shape) != tuple(target.shape):
-                    raise EngineError(f"weight {name!r} has shape {tuple(tensor.shape)}; the model needs {tuple(target.shape)}")
+                    raise EngineError(
+                        f"weight {name!r} has shape {tuple(tensor.shape)}; the model needs {tuple(target.shape)}"
+                    )
                 if storage[name] in written and not torch.equal(target, tensor.to(target)):
-                    raise EngineError(f"weight {name!r} is tied to another one but was given another value; untie or fix them")
+                    raise EngineError(
+                        f"weight {name!r} is tied to another one but was given another value; untie or fix them"
+                    )
                 target.copy_(tensor)
                 written.add(storage[name])
         missing = [name for name, key in storage.items() if key not in written]
         if missing:
-            raise EngineError(f"{len(missing)} weights were not given, first of them {missing[0]!r}; send the whole model")
+            raise EngineError(
+                f"{len(missing)} weights were not given, first of them {missing[0]!r}; send the whole model"
+            )
         self._half_loaded = ""
         self.weight_version = version
 
@@ -170,7 +178,9 @@ class TransformersEngine:
             raise EngineError(f"a request's max_tokens is {limit}; it must be at least 1")
         return min(limit, room)
 
-    def _batches(self, jobs: list[tuple[int, int, int]], requests: Sequence[Request]) -> Iterator[list[tuple[int, int, int]]]:
+    def _batches(
+        self, jobs: list[tuple[int, int, int]], requests: Sequence[Request]
+    ) -> Iterator[list[tuple[int, int, int]]]:
         batch: list[tuple[int, int, int]] = []
         prompt = longest = 0
         for job in jobs:
@@ -183,7 +193,9 @@ class TransformersEngine:
         if batch:
             yield batch
 
-    def _decode(self, batch: list[tuple[int, int, int]], requests: Sequence[Request], sampling: Sampling) -> list[Completion]:
+    def _decode(
+        self, batch: list[tuple[int, int, int]], requests: Sequence[Request], sampling: Sampling
+    ) -> list[Completion]:
         place_of_prompt: dict[int, int] = {}
         rows = [
             Row(place_of_prompt.setdefault(index, len(place_of_prompt)), row_seed(requests[index].seed, answer), limit)
