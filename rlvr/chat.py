@@ -104,8 +104,8 @@ class Conversation:
         longer = _render(self._tokenizer, chat, self._tools, generate=True)
         if not longer.startswith(shorter):
             raise ConfigError(
-                "the chat template changes earlier turns when the chat goes on after a tool's reply, and cannot show them as they "
-                "were spoken; such episodes cannot be continued under it. Use another template."
+                "the chat template changes earlier turns when the chat goes on after a tool's reply, and cannot show them "
+                "as they were spoken; such episodes cannot be continued under it. Use another template."
             )
         return end_of_turn + longer[len(shorter) :]
 

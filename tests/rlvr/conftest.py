@@ -1,16 +1,28 @@
-"""Tokenizers with chat templates in the shape of four model families."""
+"""Registrations that end with the test, and tokenizers with chat templates in the shape of four model families."""
 
 from __future__ import annotations
 
 import re
 import string
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rlvr import registry
+
 TEMPLATES = Path(__file__).parent / "chat_templates"
 END = {"qwen": "<|im_end|>", "llama3": "<|eot_id|>", "mistral": "</s>", "deepseek": "<|end|>"}
+
+
+@pytest.fixture(autouse=True)
+def _registrations_end_with_the_test() -> Iterator[None]:
+    before = dict(registry.registered())
+    yield
+    for env_id in set(registry.registered()) - set(before):
+        if env_id.startswith(("test/", "x/")):
+            registry._specs.pop(env_id)
 
 
 def template_tokenizer(family: str) -> Any:

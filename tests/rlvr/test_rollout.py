@@ -206,7 +206,7 @@ def test_an_episode_that_outgrows_its_context_between_turns_is_truncated(pool: S
 
 def test_trajectories_survive_json(pool: ScoringPool) -> None:
     tasks = rlvr.tasks("rollouttest/talk-v0", n=2, length=2)
-    for trajectory in sum(play(ScriptedEngine(["yes", "no"]), tasks, pool), []):
+    for trajectory, _ in play(ScriptedEngine(["yes", "no"]), tasks, pool):
         assert Trajectory.from_dict(json.loads(json.dumps(trajectory.to_dict(), allow_nan=False))) == trajectory
 
 
