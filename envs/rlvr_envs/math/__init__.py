@@ -1,1 +1,5 @@
-"""The `math/` environments."""
+"""Math problems: public data sets, and generators that know the exact answer."""
+
+from rlvr_envs.math import arithmetic, files, fractions, linear_equation, linear_system
+
+__all__ = ["arithmetic", "files", "fractions", "linear_equation", "linear_system"]

@@ -1,0 +1,98 @@
+"""How the math environments ask, how they want the answer, and how it is judged."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from rlvr import Score, Task
+
+
+def ask(question: str, form: str) -> str:
+    """The prompt: a question and the form of its answer ("a reduced fraction")."""
+    return f"{question}\nThink it through, then give {form} as <answer>...</answer>."
+
+
+def phrase(rng: random.Random, phrasings: Sequence[str], **fields: Any) -> str:
+    """One of several wordings, filled in."""
+    return rng.choice(phrasings).format_map(fields)
+
+
+def worked(lines: Sequence[str], answer: str) -> str:
+    """A complete ideal completion: the steps as a thought, then the answer."""
+    return "<think>" + "\n".join(lines) + "</think><answer>" + answer + "</answer>"
+
+
+def verify_answer(task: Task, text: str) -> Score:
+    """The math verifier on the task's gold answer."""
+    from rlvr.verifiers.math import verify
+
+    return verify(str(task.answer), text)
+
+
+def judge(task: Task, text: str, rule: Callable[[str], bool | None]) -> Score:
+    """The verdict of `rule` on the extracted answer; where it says None (unreadable), that of the math verifier."""
+    from rlvr.verifiers.math import extract
+
+    answer = extract(text)
+    if answer is None:
+        return Score(0.0, reason="no_answer")
+    right = rule(answer)
+    if right is None:
+        return verify_answer(task, text)
+    return Score(float(right), reason="correct" if right else "wrong", detail={"answer": answer[:200]})
+
+
+def signed(value: object) -> str:
+    """A number as it stands in the middle of a sum: `(-3)` where it is negative."""
+    text = str(value)
+    return f"({text})" if text[0] == "-" else text
+
+
+_RATIONAL = re.compile(r"([-+]?)(\d{1,60})(?:/(\d{1,60})|\.(\d{1,60}))?")
+_LATEX_FRACTION = re.compile(r"([-+]?)\\[dtc]?frac\{([-+]?\d{1,60})\}\{(\d{1,60})\}")
+
+
+def rational(text: str) -> Fraction | None:
+    """The number that a text like `-3/4`, `2.5` or `\\frac{1}{2}` is, exactly; None if it is written in another way."""
+    plain = text.strip().strip("$").strip().replace("−", "-").replace(" ", "")
+    if not plain.isascii():
+        return None
+    latex = _LATEX_FRACTION.fullmatch(plain)
+    if latex is not None:
+        plain = f"{latex[2]}/{latex[3]}" if not latex[1] else f"{latex[1]}{latex[2]}/{latex[3]}"
+    match = _RATIONAL.fullmatch(plain)
+    if match is None:
+        return None
+    sign, whole, down, decimals = match.groups()
+    if down is not None:
+        if not int(down):
+            return None
+        value = Fraction(int(whole), int(down))
+    else:
+        value = Fraction(int(whole + (decimals or "")), 10 ** len(decimals or ""))
+    return -value if sign == "-" else value
+
+
+_BRACKETS = re.compile(r"\\left|\\right|\\[,;:! ]|\\q?quad|\$")
+
+
+def split_list(text: str) -> list[str]:
+    """The parts of a list, tuple or set like `(1, 2)`, `\\{1, 2\\}`, `1 and 2` or `x = 1, y = 2`, outer brackets removed."""
+    plain = _BRACKETS.sub(" ", text[:4000]).replace("\\{", "{").replace("\\}", "}").strip()
+    if plain[:1] + plain[-1:] in ("()", "[]", "{}") and _closes_at_end(plain):
+        plain = plain[1:-1]
+    plain = re.sub(r"(?<![A-Za-z\\])(?:and|\\text\{ *and *\})(?![A-Za-z])", ",", plain).replace(";", ",")
+    return [part.strip() for part in re.sub(r",\s*,", ",", plain).split(",")]
+
+
+def _closes_at_end(text: str) -> bool:
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0:
+            return place == len(text) - 1
+    return False
