@@ -1,0 +1,1 @@
+"""Verifiers: pure functions from an answer to a Score."""
