@@ -64,7 +64,9 @@ def build() -> Any:
 
     commands.add_to(app)
     for point in importlib.metadata.entry_points(group=COMMANDS):
-        if any(command.name == point.name for command in (*app.registered_commands, *app.registered_groups)):
+        if point.name in {command.name for command in app.registered_commands} | {
+            group.name for group in app.registered_groups
+        }:
             continue
         try:
             found = point.load()

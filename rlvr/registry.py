@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from rlvr import plugins
 from rlvr.errors import ConfigError, UnknownEnvironmentError
@@ -53,7 +53,8 @@ class Registration:
             if start is None or not hasattr(author, "turn"):
                 raise ConfigError(f"{common['id']}: class {author.__name__} needs start(rng, **knobs) and turn(text)")
             check_parameters(common["id"], start, common["knobs"], skip=2)
-            spec = SessionSpec(**{**common, "max_turns": common["max_turns"] or 16}, session=author)
+            session = cast(Callable[[], Session], author)
+            spec = SessionSpec(**{**common, "max_turns": common["max_turns"] or 16}, session=session)
         else:
             if common["max_turns"]:
                 raise ConfigError(

@@ -1,5 +1,8 @@
 """Registration, look-up, knobs, splits and streams."""
 
+import hashlib
+import pickle
+import random
 import subprocess
 import sys
 
@@ -210,7 +213,9 @@ def test_importing_rlvr_imports_nothing_heavy():
 
 @pytest.mark.parametrize("order", ["import rlvr, gymnasium", "import gymnasium, rlvr"])
 def test_gymnasium_knows_the_ids_whichever_is_imported_first(order):
-    code = f"{order}; env = gymnasium.make('acme/odd-units-v0', largest=5); print(env.reset(seed=1)[0][:2], env.spec.id)"
+    code = (
+        f"{order}; env = gymnasium.make('acme/odd-units-v0', largest=5); print(env.reset(seed=1)[0][:2], env.spec.id)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["A", "acme/odd-units-v0"]
 
@@ -238,3 +243,13 @@ def test_a_broken_plugin_is_reported_and_the_rest_keeps_working(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "broken-envs 1.0" in done.stdout
     assert "no GPU" in done.stdout.splitlines()[-1]
+
+
+def test_a_stream_is_the_mersenne_twister_of_its_sha256():
+    digest = hashlib.sha256(b"test/x-v0/0/train/3/0").digest()
+    expected = random.Random(int.from_bytes(digest, "big"))
+    name = rlvr.streams.stream_name(0, "train", 3, 0)
+    made = rlvr.streams.stream("test/x-v0", name)
+    assert [made.random() for _ in range(5)] == [expected.random() for _ in range(5)]
+    assert made.gauss(0, 1) == expected.gauss(0, 1)
+    assert pickle.loads(pickle.dumps(made)).random() == expected.random()

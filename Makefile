@@ -1,0 +1,42 @@
+# make quickstart   train a small reasoning model from nothing and put it on a board
+# make test         all checks and tests
+# Both set up everything they need in .venv first.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# The CPU versions that the tests run with, where there is no GPU to run on.
+CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo -c constraints/cpu.txt)
+# Spinning OpenMP threads cost up to four times the time on a shared machine.
+export OMP_WAIT_POLICY := passive
+
+.PHONY: setup quickstart test lint types imports unit clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints/cpu.txt examples/plugin/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps -e examples/plugin
+	@touch $@
+
+quickstart: setup
+	$(BIN)/rlvr train trainers/recipes/quickstart.toml out=runs/quickstart
+
+test: lint types imports unit
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+clean:
+	rm -rf $(VENV) runs build dist
