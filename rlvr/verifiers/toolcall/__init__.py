@@ -1,7 +1,7 @@
 """Verify tool calls: parse any model's format, compare with gold, get a Score. Pure Python; nothing is ever evaluated.
 
-    from rlvr.verifiers.toolcall import verify
-    verify('<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>', tools, gold)
+from rlvr.verifiers.toolcall import verify
+verify('<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>', tools, gold)
 """
 
 from rlvr.verifiers.toolcall import json_formats, python_formats, token_formats, xml_formats  # noqa: F401  (they register)

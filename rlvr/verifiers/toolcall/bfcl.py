@@ -59,7 +59,9 @@ def _accepts_value(value: Any, options: Any, schema: Any) -> bool:
     if kind is float and type(value) is int:
         value = float(value)
     first = next((type(option) for option in options if option != ""), None)
-    if type(value) is kind and (inner is None or _inner_types_agree(value, options, inner)):
+    if type(value) is kind and (
+        not isinstance(value, list) or inner is None or _inner_types_agree(value, options, inner)
+    ):
         variable = first is not None and first is not kind
     elif first is not None and type(value) is first:
         variable = True

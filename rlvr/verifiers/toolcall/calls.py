@@ -18,12 +18,14 @@ Status = Literal[
 
 MAX_CALLS = 128
 """Calls read from one response; what follows is one call of status `too_large`."""
+MAX_BROKEN = 16
+"""Broken attempts read from one response."""
 MAX_CALL_CHARS = 256 * 1024
 """Characters of one call's payload."""
 MAX_DEPTH = 64
 """Levels of nesting in one call's arguments."""
-MAX_CONTAINERS = 20_000
-"""Lists and objects in one call's arguments."""
+MAX_CONTAINERS = 5_000
+"""Lists and objects in one call's arguments; in Python text all values, since each costs a step of its walk."""
 
 
 class Unreadable(Exception):

@@ -65,11 +65,9 @@ def check_arguments(arguments: Mapping[str, Any], tools: ToolSet, name: str) -> 
 
 def _plain(schemas: Iterable[Any]) -> bool:
     """True if the checks above say all that these schemas say."""
-    simple = {"type", "description", "title", "default", "examples"}
-    return all(
-        isinstance(schema, Mapping) and schema.keys() <= simple and schema.get("type") in ("string", "integer", "number", "boolean")
-        for schema in schemas
-    )
+    silent = {"type", "description", "title", "default", "examples"}
+    scalars = ("string", "integer", "number", "boolean")
+    return all(isinstance(one, Mapping) and one.keys() <= silent and one.get("type") in scalars for one in schemas)
 
 
 def _long(arguments: Mapping[str, Any]) -> bool:
@@ -87,7 +85,8 @@ def _first_error(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> str
     if validator == "enum":
         return f"{path} is {_shown(value)}; allowed: {_listed(wanted)}"
     if validator == "type":
-        return f"{path} is {_shown(value)} ({type_of(value)}); must be {_listed(wanted if isinstance(wanted, list) else [wanted])}"
+        types = wanted if isinstance(wanted, list) else [wanted]
+        return f"{path} is {_shown(value)} ({type_of(value)}); must be {_listed(types)}"
     if validator == "required" and isinstance(wanted, list) and isinstance(value, Mapping):
         absent = [key for key in wanted if key not in value]
         return f"{join(path, absent[0])} is missing" if absent else f"{path} lacks a key"
@@ -141,7 +140,7 @@ def _first_error_python(value: Any, schema: Mapping[str, Any]) -> tuple[str, str
     try:
         validator = Draft202012Validator(schema, registry=Registry())
         error = next(iter(validator.iter_errors(value)), None)
-    except Exception:  # a malformed schema: a wrong type or an unresolvable reference; it is the author's, not the model's
+    except Exception:  # a malformed schema is the author's fault, not the model's: it forbids nothing
         return None
     if error is None:
         return None
@@ -150,11 +149,9 @@ def _first_error_python(value: Any, schema: Mapping[str, Any]) -> tuple[str, str
 
 def _at(schema: Any, path: Iterable[Any]) -> Any:
     for step in path:
-        if isinstance(schema, Mapping) and step in schema:
+        try:
             schema = schema[step]
-        elif isinstance(schema, list) and isinstance(step, int) and step < len(schema):
-            schema = schema[step]
-        else:
+        except (KeyError, IndexError, TypeError):
             return None
     return schema
 

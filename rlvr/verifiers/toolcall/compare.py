@@ -67,7 +67,8 @@ class Comparison:
             self.path = path
             return False
         inner = _items(schema, self.root)
-        return all(self.equal(item, want, inner, f"{path}[{i}]") for i, (item, want) in enumerate(zip(value, gold, strict=True)))
+        pairs = enumerate(zip(value, gold, strict=True))
+        return all(self.equal(item, want, inner, f"{path}[{i}]") for i, (item, want) in pairs)
 
     def _same_object(self, value: Any, gold: Mapping[str, Any], schema: Any, path: str) -> bool:
         if not isinstance(value, dict):
@@ -137,13 +138,16 @@ class Comparison:
                 self.path = path
                 return False
             inner = _items(schema, self.root)
-            return all(self._fits(item, want, inner, f"{path}[{i}]") for i, (item, want) in enumerate(zip(value, option, strict=True)))
+            pairs = enumerate(zip(value, option, strict=True))
+            return all(self._fits(item, want, inner, f"{path}[{i}]") for i, (item, want) in pairs)
         return self.equal(value, option, schema, path)
 
 
 def _plain_list(choices: list[Any], schema: Any, root: Mapping[str, Any]) -> bool:
     """True if a list inside an allowed object is itself the value: the schema wants an array, and no choice is one."""
-    return types_of(schema, root) == {"array"} and not any(isinstance(choice, list) or choice == "" for choice in choices)
+    return types_of(schema, root) == {"array"} and not any(
+        isinstance(choice, list) or choice == "" for choice in choices
+    )
 
 
 def join(path: str, key: str) -> str:

@@ -25,7 +25,9 @@ def call_of(value: Any, keys: tuple[str, ...] = ("arguments",)) -> tuple[str, di
         raise Unreadable("bad_syntax", f"the call has both {present[0]!r} and {present[1]!r}")
     arguments = value[present[0]] if present else None
     if not isinstance(arguments, dict):
-        raise Unreadable("args_not_object", f"{keys[0]!r} must be an object" if present else f"the call has no {keys[0]!r}")
+        raise Unreadable(
+            "args_not_object", f"{keys[0]!r} must be an object" if present else f"the call has no {keys[0]!r}"
+        )
     return name, arguments
 
 
@@ -78,7 +80,9 @@ def _broken_block(
     return [broken(text, start, end, status, problem)], end
 
 
-@register_format("mistral", openers=("[TOOL_CALLS]",), aliases=("mistral_v3", "mistral_json", "mistral_pre_v11", "mistral_v7"))
+@register_format(
+    "mistral", openers=("[TOOL_CALLS]",), aliases=("mistral_v3", "mistral_json", "mistral_pre_v11", "mistral_v7")
+)
 def read_mistral(text: str, start: int, tools: ToolSet) -> tuple[list[ParsedCall], int]:
     """`[TOOL_CALLS] [{"name": ..., "arguments": {...}}, ...]`."""
     opener = "[TOOL_CALLS]"

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from rlvr.verifiers.toolcall.calls import MAX_CALL_CHARS, MAX_CONTAINERS, MAX_DEPTH, Unreadable
 
 _space = re.compile(r"[ \t\r\n]*+")
-# An unclosed string runs to the end of the text, so that no quote is scanned twice.
-_token = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# Up to the next bracket outside a string. An unclosed string runs to the end, so that no character is scanned twice.
+_to_bracket = re.compile(r'(?:[^"\[\]{}]|"(?:[^"\\]|\\.)*+"?)*+([\[\]{}])', re.DOTALL)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -52,16 +52,16 @@ def skip_space(text: str, start: int) -> int:
 def check_nesting(text: str, start: int) -> None:
     """Raise Unreadable if the JSON value at `start` is nested or populated past the limits."""
     depth = containers = 0
-    for found in _token.finditer(text, start):
-        character = text[found.start()]
-        if character in "[{":
+    while found := _to_bracket.match(text, start):
+        start = found.end()
+        if found.group(1) in "[{":
             depth += 1
             containers += 1
             if depth > MAX_DEPTH:
-                raise Unreadable("too_large", f"more than {MAX_DEPTH} levels of nesting", found.start())
+                raise Unreadable("too_large", f"more than {MAX_DEPTH} levels of nesting", start)
             if containers > MAX_CONTAINERS:
-                raise Unreadable("too_large", f"more than {MAX_CONTAINERS:,} lists and objects", found.start())
-        elif character in "]}":
+                raise Unreadable("too_large", f"more than {MAX_CONTAINERS:,} lists and objects", start)
+        else:
             depth -= 1
             if depth <= 0:
                 return
@@ -73,7 +73,8 @@ def decode_json(text: str, start: int) -> tuple[Any, int]:
         raise Unreadable("bad_json", "a JSON object or list must stand here", start)
     cut = len(text) - start > MAX_CALL_CHARS
     window, first = (text[start : start + MAX_CALL_CHARS], 0) if cut else (text, start)
-    if window.count("[", first) + window.count("{", first) > MAX_DEPTH:
+    # Counting brackets is the cheaper check on a short text, walking up to the value's end on a long one.
+    if len(window) - first > 4096 or window.count("[", first) + window.count("{", first) > MAX_DEPTH:
         check_nesting(window, first)
     try:
         value, end = _decoder.raw_decode(window, first)

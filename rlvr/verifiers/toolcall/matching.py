@@ -73,7 +73,8 @@ def _read_wanted(item: Any) -> Wanted:
     if isinstance(item, ParsedCall):
         return Wanted(item.name, item.arguments)
     if isinstance(item, Mapping):
-        call = item.get("function") if isinstance(item.get("function"), Mapping) and "name" in item["function"] else item
+        function = item.get("function")
+        call = function if isinstance(function, Mapping) and "name" in function else item
         name = call.get("name")
         if isinstance(name, str) and (len(call) > 1 or "name" not in item):
             arguments = call.get("arguments", call.get("parameters", call.get("args", {})))
@@ -133,7 +134,7 @@ def match(
     made, wanted = read_calls(calls), read_gold(gold)
     finished = calls.finished if isinstance(calls, ParsedResponse) else True
     if rules.bfcl:
-        fits = [[call.ok and bfcl_accepts(call, want.name, want.arguments, want.choices, toolset) for want in wanted] for call in made]
+        fits = [[call.ok and _bfcl_fits(call, want, toolset) for want in wanted] for call in made]
         pairs = _first_fit(fits, len(wanted))
     else:
         fits = [[call.ok and _fits(call, want, toolset, rules) for want in wanted] for call in made]
@@ -160,6 +161,10 @@ def _fits(call: ParsedCall, want: Wanted, tools: ToolSet, rules: Policy) -> bool
     return call.name == want.name and _difference(call, want, tools, rules) is None
 
 
+def _bfcl_fits(call: ParsedCall, want: Wanted, tools: ToolSet) -> bool:
+    return bfcl_accepts(call, want.name, want.arguments, want.choices, tools)
+
+
 def _difference(call: ParsedCall, want: Wanted, tools: ToolSet, rules: Policy) -> str | None:
     """The JSON path of the first argument that is not as wanted, None if all are."""
     root = tools.parameters(want.name)
@@ -183,7 +188,9 @@ def _difference(call: ParsedCall, want: Wanted, tools: ToolSet, rules: Policy) -
 
 def _is_default(value: Any, key: str, comparison: Comparison, root: Mapping[str, Any]) -> bool:
     schema = property_of(root, key, root)
-    return isinstance(schema, Mapping) and "default" in schema and comparison.equal(value, schema["default"], schema, "$")
+    return (
+        isinstance(schema, Mapping) and "default" in schema and comparison.equal(value, schema["default"], schema, "$")
+    )
 
 
 def _restricts(schema: Any) -> bool:

@@ -35,7 +35,9 @@ def parse_message(message: Mapping[str, Any]) -> ParsedResponse:
     calls = [_read(item) for item in items[:MAX_CALLS]]
     if len(items) > MAX_CALLS:
         calls.append(ParsedCall("", {}, "too_large", problem=f"more than {MAX_CALLS} calls in one response"))
-    return ParsedResponse(calls, message_content(message).strip(), message_content(message, "reasoning_content").strip())
+    return ParsedResponse(
+        calls, message_content(message).strip(), message_content(message, "reasoning_content").strip()
+    )
 
 
 def _items(message: Mapping[str, Any]) -> list[Any]:
@@ -89,7 +91,9 @@ def _decode_arguments(text: str) -> Any:
     return decode_whole(text)
 
 
-@register_format("openai", aliases=("openai_json", "openai_tool_calls", "tool_calls", "openai_tools", "chat_completions"))
+@register_format(
+    "openai", aliases=("openai_json", "openai_tool_calls", "tool_calls", "openai_tools", "chat_completions")
+)
 def read_openai(text: str, start: int, end: int, tools: ToolSet) -> list[ParsedCall]:
     """A message, or its list of tool calls, written as JSON."""
     if text[start : start + 1] not in ("{", "["):

@@ -6,11 +6,12 @@ no call. Positions of the original text are kept. The work is linear in the leng
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlvr.errors import ConfigError
-from rlvr.verifiers.toolcall.calls import MAX_CALLS, ParsedCall, ParsedResponse
+from rlvr.verifiers.toolcall.calls import MAX_BROKEN, MAX_CALLS, ParsedCall, ParsedResponse
 from rlvr.verifiers.toolcall.formats import Format, find_format
 from rlvr.verifiers.toolcall.openai_format import is_empty_message, message_content, parse_message
 from rlvr.verifiers.toolcall.schema import ToolSet
@@ -23,7 +24,8 @@ _THINKING = (
     ("<seed:think>", "</seed:think>"),
 )
 _CLOSER_OF = dict(_THINKING)
-_MAX_SEGMENTS = 1_000
+_MAX_SEGMENTS = 400
+_space = re.compile(r"\s*+")
 # What an engine that keeps special tokens leaves at the end of a turn, and may leave before a whole-message call.
 _END_TOKENS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "</s>", "<｜end▁of▁sentence｜>",
@@ -102,14 +104,16 @@ def _scan(text: str, body: int, chosen: Format, tools: ToolSet) -> ParsedRespons
     content: list[str] = []
     reasoning: list[str] = [text[:body]] if body else []
     finder = _Finder(text, (*chosen.openers, *_CLOSER_OF))
-    position, finished = body, True
+    position, finished, num_broken = body, True, 0
     for segment in range(_MAX_SEGMENTS + 1):
         start, marker = finder.next(position)
         if start < 0:
             content.append(text[position:])
             break
-        if segment == _MAX_SEGMENTS or len(calls) >= MAX_CALLS:
-            problem = f"more than {MAX_CALLS} calls or {_MAX_SEGMENTS:,} pieces in one response"
+        if segment == _MAX_SEGMENTS or len(calls) >= MAX_CALLS or num_broken >= MAX_BROKEN:
+            problem = (
+                f"more than {MAX_CALLS} calls, {MAX_BROKEN} broken ones or {_MAX_SEGMENTS:,} pieces in one response"
+            )
             calls.append(ParsedCall("", {}, "too_large", (start, len(text)), "", problem))
             break
         content.append(text[position:start])
@@ -117,6 +121,7 @@ def _scan(text: str, body: int, chosen: Format, tools: ToolSet) -> ParsedRespons
         if closer is None:
             found, end = chosen.read_delimited(text, start, tools)
             calls.extend(found)
+            num_broken += sum(not call.ok for call in found)
             position = max(end, start + 1)
             continue
         end = text.find(closer, start)
@@ -149,8 +154,8 @@ def _parse_message_text(text: str, chosen: Format, tools: ToolSet) -> ParsedResp
             return ParsedResponse(calls)
         body = _prompt_opened(text)
     for _ in range(_MAX_SEGMENTS):
-        while body < len(text) and text[body].isspace():
-            body += 1
+        found = _space.match(text, body)
+        body = found.end() if found else body
         opener = next((opener for opener in _CLOSER_OF if text.startswith(opener, body)), None)
         if opener is None:
             break
@@ -169,14 +174,12 @@ def _trimmed(text: str, start: int) -> tuple[int, int]:
     changed = True
     while changed:
         changed = False
-        while end > start and text[end - 1].isspace():
-            end -= 1
+        end = start + len(text[start:end].rstrip())
         for token in _END_TOKENS:
             if text.endswith(token, start, end):
                 end -= len(token)
                 changed = True
-    while start < end and text[start].isspace():
-        start += 1
+    start = end - len(text[start:end].lstrip())
     for token in _BEGIN_TOKENS:
         if text.startswith(token, start, end):
             start += len(token)

@@ -12,7 +12,7 @@ from rlvr.verifiers.toolcall.pythontext import PythonReader
 from rlvr.verifiers.toolcall.schema import ToolSet
 
 _call_begins = re.compile(r"(?<![\w.])([^\W\d][\w.]*+)\(")
-_MAX_NAMES_TRIED = 2_000
+_MAX_TRIES = 1_000
 
 
 def _json_arguments(arguments: dict[str, Any], tools: ToolSet, name: str) -> dict[str, Any]:
@@ -22,7 +22,9 @@ def _json_arguments(arguments: dict[str, Any], tools: ToolSet, name: str) -> dic
         if isinstance(value, tuple) and isinstance(schema, dict) and schema.get("type") == "tuple":
             arguments[key] = value = list(value)
         if _holds_tuple(value):
-            raise Unreadable("bad_syntax", f"the argument {key[:40]!r} holds a tuple, which is no JSON value; write a list")
+            raise Unreadable(
+                "bad_syntax", f"the argument {key[:40]!r} holds a tuple, which is no JSON value; write a list"
+            )
     return arguments
 
 
@@ -36,9 +38,15 @@ def _holds_tuple(value: Any) -> bool:
 
 def _attempt_in_prose(text: str, start: int, end: int, tools: ToolSet, problem: str) -> list[ParsedCall]:
     """One broken call if a known tool is called inside other text; else prose, so none."""
-    for count, found in enumerate(_call_begins.finditer(text, start, end)):
-        if found.group(1) in tools or count >= _MAX_NAMES_TRIED:
-            return [broken(text, found.start(), end, "bad_syntax", problem)]
+    tries = 0
+    for name in tools.names:
+        found = text.find(name + "(", start, end)
+        while found >= 0:
+            before = text[found - 1 : found]
+            tries += 1
+            if not (before.isalnum() or before in ("_", ".")) or found == start or tries > _MAX_TRIES:
+                return [broken(text, found, end, "bad_syntax", problem)]
+            found = text.find(name + "(", found + 1, end)
     return []
 
 
@@ -79,9 +87,7 @@ def _read_list(text: str, start: int, end: int, tools: ToolSet, closer: str) -> 
 
 
 def _first_character(text: str, start: int, end: int) -> int:
-    while start < end and text[start].isspace():
-        start += 1
-    return start
+    return end - len(text[start:end].lstrip())
 
 
 @register_format("pythonic", aliases=("llama4_pythonic", "llama3_pythonic", "llama_pythonic", "pythonic_list"))

@@ -43,7 +43,7 @@ class PythonReader:
         self.text = text
         self.position = position
         self.end = end
-        self.containers = 0
+        self.values = 0
         self.tuples = False
         """True once a tuple was read in the call at hand."""
 
@@ -82,7 +82,6 @@ class PythonReader:
         if self.peek() != "(":
             raise self.fail("an opening parenthesis must follow the tool's name")
         self.position += 1
-        self.containers = 0
         self.tuples = False
         arguments: dict[str, Any] = {}
         while not self.take(")"):
@@ -102,16 +101,20 @@ class PythonReader:
                 raise self.fail("a comma or a closing parenthesis must follow an argument; values are literals only")
         return found.group(), arguments
 
+    def count(self) -> None:
+        """Note one more value; past the limit, raise."""
+        self.values += 1
+        if self.values > MAX_CONTAINERS:
+            raise Unreadable("too_large", f"more than {MAX_CONTAINERS:,} values", self.position)
+
     def value(self, depth: int) -> Any:
         """One literal."""
         self.space()
+        self.count()
         character = self.peek()
         if character in ("[", "{", "("):
             if depth > MAX_DEPTH:
                 raise Unreadable("too_large", f"more than {MAX_DEPTH} levels of nesting", self.position)
-            self.containers += 1
-            if self.containers > MAX_CONTAINERS:
-                raise Unreadable("too_large", f"more than {MAX_CONTAINERS:,} lists and dicts", self.position)
             self.position += 1
             if character == "[":
                 return self.items("]", depth)[0]
@@ -178,6 +181,7 @@ class PythonReader:
         parts: list[str] = []
         following: re.Match[str] | None = found
         while following:
+            self.count()
             self.position = following.end()
             body = following.group(following.lastindex or 0)
             raw = following.group(1) in ("r", "R")

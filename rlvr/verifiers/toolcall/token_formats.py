@@ -38,7 +38,9 @@ def take_until(text: str, start: int, marker: str) -> tuple[str, int]:
     return text[start:end], end + len(marker)
 
 
-@register_format("mistral_v11", openers=("[TOOL_CALLS]",), aliases=("mistral_v13", "mistral11", "mistral_args", "mistral_new"))
+@register_format(
+    "mistral_v11", openers=("[TOOL_CALLS]",), aliases=("mistral_v13", "mistral11", "mistral_args", "mistral_new")
+)
 def read_mistral_v11(text: str, start: int, tools: ToolSet) -> tuple[list[ParsedCall], int]:
     """`[TOOL_CALLS]name[ARGS]{...}`, repeated for further calls; `[CALL_ID]id` may stand between."""
     opener = "[TOOL_CALLS]"

@@ -31,7 +31,13 @@ def verify(
     verdict = match(parsed, gold, toolset, policy)
     detail = {
         "calls": [
-            {"name": call.name[:100], "status": call.status, "span": list(call.span), "ok": said.ok, "reason": said.reason}
+            {
+                "name": call.name[:100],
+                "status": call.status,
+                "span": list(call.span),
+                "ok": said.ok,
+                "reason": said.reason,
+            }
             for call, said in zip(parsed.calls, verdict.per_call, strict=True)
         ],
         "missing": verdict.missing,

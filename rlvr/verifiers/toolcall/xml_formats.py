@@ -90,7 +90,9 @@ def read_qwen3_coder(text: str, start: int, tools: ToolSet) -> tuple[list[Parsed
             closing = _after_parameter.search(text, parameter.end(), parameter.end() + MAX_CALL_CHARS)
             if not closing:
                 _find(text, "</parameter>", parameter.end())
-                raise Unreadable("bad_syntax", "<parameter=...> or </function> must follow </parameter>", parameter.end())
+                raise Unreadable(
+                    "bad_syntax", "<parameter=...> or </function> must follow </parameter>", parameter.end()
+                )
             value = text[parameter.end() : closing.start()]
             if "<parameter=" in value or "</function>" in value:
                 raise Unreadable("bad_syntax", f"</parameter> is missing after {key[:40]!r}", parameter.start())
