@@ -1,0 +1,112 @@
+"""The critic: what reward is still to come, judged before each token that the policy chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlvr_trainers import losses
+from rlvr_trainers.batch import Batch
+from rlvr_trainers.learner import Learner, Metrics, accumulate
+from rlvr_trainers.optimizer import Optimizer, OptimizerConfig
+from rlvr_trainers.scalar_model import before_tokens, score_hidden, token_scores
+
+
+class Critic:
+    """A critic with a trunk of its own, trained by its own optimizer.
+
+    `model` comes from `load_scalar_model`. A batch that it learns from has the fields `returns` and, for clipping,
+    `old_values`, both `[B, T]`.
+    """
+
+    def __init__(
+        self, model: Any, config: OptimizerConfig, *, total_updates: int, token_budget: int, device: torch.device
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.token_budget = token_budget
+        self.optimizer = Optimizer(model.parameters(), config, total_updates=total_updates)
+
+    @torch.no_grad()
+    def values(self, batch: Batch) -> Tensor:
+        """`[B, T]` on the CPU: the value of the state in which each answer token was chosen; 0 elsewhere."""
+        return _on_cpu(batch, self.token_budget, self.device, self._values)
+
+    def update(self, batch: Batch, *, clip: float | None) -> Metrics:
+        """One optimizer step towards the returns. Returns `value_loss` and `value_grad_norm`."""
+        num_tokens = batch.num_answer_tokens
+
+        def micro_loss(micro: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+            return value_loss(self._values(micro), micro, clip=clip, num_tokens=num_tokens), {}
+
+        metrics = accumulate(batch, micro_loss, token_budget=self.token_budget, device=self.device)
+        return {"value_loss": metrics["loss"], "value_grad_norm": self.optimizer.step()["grad_norm"]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimizer; the inverse of `load_state_dict`."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _values(self, batch: Batch) -> Tensor:
+        return before_tokens(token_scores(self.model, batch), batch.mask_BT)
+
+
+class ValueHead:
+    """A critic that is a second head on the policy's trunk. The learner's optimizer trains both, from one loss."""
+
+    def __init__(self, hidden_size: int, device: torch.device) -> None:
+        self.head = nn.Linear(hidden_size, 1).to(device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @torch.no_grad()
+    def values(self, batch: Batch, learner: Learner) -> Tensor:
+        """`[B, T]` on the CPU: the value of the state in which each answer token was chosen; 0 elsewhere."""
+
+        def compute(micro: Batch) -> Tensor:
+            with learner.autocast():
+                return self.of_hidden(learner.policy.hidden(micro), micro)
+
+        return _on_cpu(batch, learner.token_budget, learner.device, compute)
+
+    def of_hidden(self, hidden_BTH: Tensor, batch: Batch) -> Tensor:
+        """`[B, T]`, float32: values from the trunk's hidden states."""
+        return before_tokens(score_hidden(self.head, hidden_BTH), batch.mask_BT)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The head's weights; the inverse of `load_state_dict`."""
+        return {"head": self.head.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        self.head.load_state_dict(state["head"])
+
+
+def value_loss(values_BT: Tensor, micro: Batch, *, clip: float | None, num_tokens: int) -> Tensor:
+    """`losses.value_loss` of a micro-batch against its fields `returns` and `old_values`."""
+    return losses.value_loss(
+        values_BT, micro.fields["returns"], micro.mask_BT, micro.fields["old_values"], clip, num_items=num_tokens
+    )
+
+
+def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> float:
+    """1 - Var(returns - values) / Var(returns) over answer tokens: 1 is a perfect critic, 0 no better than a constant."""
+    returns_N, values_N = returns_BT[mask_BT], values_BT[mask_BT]
+    if len(returns_N) < 2 or float(returns_N.var()) == 0.0:
+        return 0.0
+    return 1.0 - float((returns_N - values_N).var() / returns_N.var())
+
+
+def _on_cpu(batch: Batch, token_budget: int, device: torch.device, compute: Any) -> Tensor:
+    result_BT = torch.zeros(batch.token_ids_BT.shape)
+    for rows in batch.micro_batches(token_budget):
+        values_BT = compute(batch.select(rows).to(device))
+        result_BT[rows, : values_BT.shape[1]] = values_BT.cpu()
+    return result_BT
