@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +33,9 @@ def load_tokenizer(path: str | Path) -> Any:
             "Save it there: tokenizer.save_pretrained(folder)."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
+        return AutoTokenizer.from_pretrained(str(path))
     except Exception as fault:  # a boundary: transformers raises OSError, ValueError, KeyError and others for bad files
         raise ConfigError(f"no tokenizer could be loaded from {str(path)!r}: {_first_line(fault)}") from fault
-    if tokenizer.eos_token_id is None:
-        raise ConfigError(
-            f"the tokenizer of {str(path)!r} has no end-of-sequence token, so no answer could end. "
-            "Set one: tokenizer.eos_token = ..., and save it again."
-        )
-    return tokenizer
 
 
 def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None) -> Any:
@@ -61,7 +57,8 @@ def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None
         )
     wanted: Any = dtype or (torch.float32 if device.type == "cpu" else "auto")
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(path), config=config, dtype=wanted)
+        with _no_progress_bars():
+            model = AutoModelForCausalLM.from_pretrained(str(path), config=config, dtype=wanted)
     except Exception as fault:  # a boundary, as above
         raise ConfigError(f"the model in {str(path)!r} could not be loaded: {_first_line(fault)}") from fault
     return model.to(device).eval()
@@ -80,6 +77,20 @@ def _existing(path: str | Path) -> Path | None:
             f"model folder {text!r} does not exist; give a folder or a hub name such as 'Qwen/Qwen2.5-0.5B'"
         )
     return None
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Loading a model of a few MB need not draw a bar into somebody's log."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _first_line(fault: BaseException) -> str:

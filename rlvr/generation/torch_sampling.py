@@ -58,8 +58,8 @@ def draw(logits_RV: Tensor, uniforms_R: Tensor, sampling: Sampling) -> tuple[Ten
     if len(logits_RV) <= rows_at_once:
         return _draw(logits_RV, uniforms_R, sampling)
     drawn = [
-        _draw(logits, numbers, sampling)
-        for logits, numbers in zip(logits_RV.split(rows_at_once), uniforms_R.split(rows_at_once), strict=True)
+        _draw(logits_RV[start : start + rows_at_once], uniforms_R[start : start + rows_at_once], sampling)
+        for start in range(0, len(logits_RV), rows_at_once)
     ]
     return torch.cat([tokens for tokens, _ in drawn]), torch.cat([logprobs for _, logprobs in drawn])
 

@@ -65,6 +65,12 @@ class TransformersEngine:
         self.weight_version = 0
         self._shared = False
         self._vocabulary: int = self._model.get_input_embeddings().weight.shape[0]
+        end = self.tokenizer.eos_token_id
+        if end is None or end >= self._vocabulary:
+            raise ConfigError(
+                f"the tokenizer's end-of-sequence token has id {end}, the model knows {self._vocabulary} tokens: no answer could "
+                "end. Tokenizer and model do not belong together, or the tokenizer was saved without its eos_token."
+            )
         self._max_batch_tokens = max_batch_tokens
         self._end_ids = _end_ids(self._model, self.tokenizer)
         self._stop_texts: dict[tuple[str, ...], StopTexts] = {}
@@ -88,11 +94,8 @@ class TransformersEngine:
         """
         if self._half_loaded:
             raise EngineError(f"the engine holds half-loaded weights ({self._half_loaded}); load a complete set first")
-        jobs = [
-            (index, answer, self._limit(request, sampling))
-            for index, request in enumerate(requests)
-            for answer in range(request.n)
-        ]
+        limits = [self._limit(request, sampling) for request in requests]
+        jobs = [(index, answer, limits[index]) for index, request in enumerate(requests) for answer in range(request.n)]
         # Long prompts first: rows of one batch then need little padding.
         jobs.sort(key=lambda job: -len(requests[job[0]].prompt_ids))
         answers: list[list[Completion]] = [[] for _ in requests]

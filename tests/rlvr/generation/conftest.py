@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def build_model(vocabulary: int, *, seed: int = 0, tied: bool = True, scale: flo
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
     return build_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny(tokenizer: Any) -> Callable[..., Any]:
+    """Makes a model of its own: `tiny(seed=..., tied=...)`."""
+    return lambda **settings: build_model(len(tokenizer), **settings)
 
 
 @pytest.fixture(scope="session")
