@@ -1,0 +1,113 @@
+"""A Python program as `__main__`, alone in its run: what `python main.py` would do, without starting Python again."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import contextlib
+import io
+import linecache
+import os
+import sys
+import threading
+import traceback
+import types
+from typing import Any, NoReturn
+
+COMPILE_ERRORS = (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError)
+"""What compile() raises for a text that is no program; UnicodeError and null bytes are ValueErrors."""
+
+
+def compile_program(source: str, filename: str) -> types.CodeType:
+    """The code of a program; raises one of COMPILE_ERRORS."""
+    return compile(source.removeprefix("\ufeff"), filename, "exec", dont_inherit=True)
+
+
+def remember_source(source: str, filename: str) -> None:
+    """Let tracebacks quote the program's lines."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+
+
+def run(source: str, status: int) -> NoReturn:
+    """Runs `source` and ends the process with the exit status that Python would give.
+
+    A text that is no program is told by a "C" on the descriptor `status`, which is closed before the program starts.
+    """
+    filename = os.path.join(os.getcwd(), "main.py")
+    _open_standard_streams()
+    sys.argv[:] = [filename]
+    sys.path.insert(0, os.getcwd())
+    remember_source(source, filename)
+    try:
+        code = compile_program(source, filename)
+    except COMPILE_ERRORS as error:
+        os.write(status, b"C")
+        traceback.print_exception(type(error), error, None)
+        sys.stderr.flush()
+        os._exit(1)
+    os.close(status)
+    # Programs may read their own source, and processes that they spawn import it.
+    with contextlib.suppress(OSError, UnicodeError), open(filename, "w", encoding="utf-8", newline="") as file:
+        file.write(source)
+    module = types.ModuleType("__main__")
+    module.__dict__.update(__file__=filename, __builtins__=builtins)
+    sys.modules["__main__"] = module
+    status = 1
+    try:
+        exec(code, module.__dict__)  # noqa: S102  this process exists to run it
+        status = 0
+    except SystemExit as leave:
+        status = _exit_status(leave.code)
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException as error:
+        _report(error)
+    _leave(status)
+
+
+def _open_standard_streams() -> None:
+    # The fork server's stream objects were made for other descriptors and remember what those could do.
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
+        io.open(0, "rb", closefd=False), encoding="utf-8", errors="surrogateescape"
+    )
+    for number, name, errors in ((1, "stdout", "surrogateescape"), (2, "stderr", "backslashreplace")):
+        binary: Any = io.open(number, "wb", closefd=False)
+        stream = io.TextIOWrapper(binary, encoding="utf-8", errors=errors, line_buffering=number == 2)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _exit_status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return int(code) & 0xFF
+    with contextlib.suppress(BaseException):
+        print(code, file=sys.stderr)
+    return 1
+
+
+def _report(error: BaseException) -> None:
+    trace = error.__traceback__.tb_next if error.__traceback__ else None
+    try:
+        traceback.print_exception(type(error), error, trace)
+    except BaseException:
+        with contextlib.suppress(BaseException):
+            sys.stderr.write(f"{type(error).__name__}\n")
+
+
+def _leave(status: int) -> NoReturn:
+    """What Python does at the end: wait for threads, run exit handlers, flush."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except SystemExit as leave:
+        status = _exit_status(leave.code)
+    except BaseException as error:
+        _report(error)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            status = status or 120
+    os._exit(status)
