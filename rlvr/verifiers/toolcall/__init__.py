@@ -13,6 +13,7 @@ from rlvr.verifiers.toolcall.parsing import parse
 from rlvr.verifiers.toolcall.policy import Policy
 from rlvr.verifiers.toolcall.schema import ToolSet
 from rlvr.verifiers.toolcall.verdict import verify
+from rlvr.verifiers.toolcall.writing import write
 
 __all__ = [
     "CallVerdict",
@@ -28,4 +29,5 @@ __all__ = [
     "parse",
     "register_format",
     "verify",
+    "write",
 ]

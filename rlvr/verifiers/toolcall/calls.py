@@ -20,7 +20,7 @@ MAX_CALLS = 128
 """Calls read from one response; what follows is one call of status `too_large`."""
 MAX_BROKEN = 16
 """Broken attempts read from one response."""
-MAX_CALL_CHARS = 256 * 1024
+MAX_CALL_CHARS = 128 * 1024
 """Characters of one call's payload."""
 MAX_DEPTH = 64
 """Levels of nesting in one call's arguments."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlvr.verifiers.toolcall.policy import Policy, fold
-from rlvr.verifiers.toolcall.schema import resolve, types_of
+from rlvr.verifiers.toolcall.schema import is_object, resolve, types_of
 
 MISSING = object()
 """Stands for an argument that is not there."""
@@ -21,8 +21,8 @@ class Comparison:
     def __init__(self, policy: Policy, root: Mapping[str, Any]) -> None:
         self.policy = policy
         self.root = root
-        self.folds: list[tuple[str, str, Any]] = []
-        """(value, gold, schema) of every string that is equal only after folding."""
+        self.folds: list[tuple[str, str, Any, str]] = []
+        """(value, gold, schema, path) of every string that is equal only after folding."""
         self.path = ""
         """Where the first difference is."""
 
@@ -31,14 +31,14 @@ class Comparison:
         if self.policy.coerce:
             value = coerce(value, schema, self.root)
         if isinstance(gold, str):
-            same = isinstance(value, str) and self._same_text(value, gold, schema)
+            same = isinstance(value, str) and self._same_text(value, gold, schema, path)
         elif gold is None or isinstance(gold, bool):
             same = value is gold
         elif isinstance(gold, int | float):
             same = self._same_number(value, gold, schema)
         elif isinstance(gold, list | tuple):
             return self._same_list(value, gold, schema, path)
-        elif isinstance(gold, Mapping):
+        elif is_object(gold):
             return self._same_object(value, gold, schema, path)
         else:
             same = False
@@ -46,12 +46,12 @@ class Comparison:
             self.path = path
         return same
 
-    def _same_text(self, value: str, gold: str, schema: Any) -> bool:
+    def _same_text(self, value: str, gold: str, schema: Any, path: str) -> bool:
         if value == gold:
             return True
         if fold(value) != fold(gold):
             return False
-        self.folds.append((value, gold, schema))
+        self.folds.append((value, gold, schema, path))
         return True
 
     def _same_number(self, value: Any, gold: int | float, schema: Any) -> bool:
@@ -92,17 +92,16 @@ class Comparison:
         if not isinstance(options, list | tuple):
             options = [options]
         if value is MISSING:
-            if any(isinstance(option, str) and option == "" for option in options):
+            if "" in options:
                 return True
             if self.policy.fill_defaults and (default := default_of(schema, self.root)) is not MISSING:
                 value = default
             else:
                 self.path = path
                 return False
-        only_empty = all(option == "" for option in options)
         deepest = path
         for option in options:
-            if isinstance(option, str) and option == "" and not only_empty:
+            if option == "" and any(other != "" for other in options):
                 continue  # the marker of an optional argument is no value
             folds = len(self.folds)
             if self._fits(value, option, schema, path):
@@ -117,7 +116,7 @@ class Comparison:
         """Whether `value` is one allowed value, in which objects hold lists of allowed values for each key."""
         if self.policy.coerce:
             value = coerce(value, schema, self.root)
-        if isinstance(option, Mapping) and option and all(isinstance(inner, list) for inner in option.values()):
+        if is_object(option) and option and all(isinstance(inner, list) for inner in option.values()):
             if not isinstance(value, dict):
                 self.path = path
                 return False
@@ -158,8 +157,8 @@ def join(path: str, key: str) -> str:
 def property_of(schema: Any, key: str, root: Mapping[str, Any]) -> Any:
     """The schema of an object's property, None if it does not say."""
     schema = resolve(schema, root)
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return properties.get(key) if isinstance(properties, Mapping) else None
+    properties = schema.get("properties") if is_object(schema) else None
+    return properties.get(key) if is_object(properties) else None
 
 
 def _items(schema: Any, root: Mapping[str, Any]) -> Any:

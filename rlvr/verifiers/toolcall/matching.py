@@ -17,7 +17,7 @@ from rlvr.verifiers.toolcall.calls import ParsedCall, ParsedResponse
 from rlvr.verifiers.toolcall.checking import check_call, clip, valid_as
 from rlvr.verifiers.toolcall.compare import MISSING, Comparison, join, property_of
 from rlvr.verifiers.toolcall.policy import Policy, find_policy
-from rlvr.verifiers.toolcall.schema import ToolSet, nearest, types_of
+from rlvr.verifiers.toolcall.schema import ToolSet, is_object, nearest, types_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def read_gold(gold: Any) -> list[Wanted]:
     """
     if gold is None:
         return []
-    if isinstance(gold, Mapping):
+    if is_object(gold):
         gold = [gold]
     if not isinstance(gold, list | tuple):
         raise ConfigError(f"gold is {type(gold).__name__}; it must be a list of calls, empty if none is wanted")
@@ -72,9 +72,9 @@ def read_gold(gold: Any) -> list[Wanted]:
 def _read_wanted(item: Any) -> Wanted:
     if isinstance(item, ParsedCall):
         return Wanted(item.name, item.arguments)
-    if isinstance(item, Mapping):
+    if is_object(item):
         function = item.get("function")
-        call = function if isinstance(function, Mapping) and "name" in function else item
+        call = function if function is not None and is_object(function) and "name" in function else item
         name = call.get("name")
         if isinstance(name, str) and (len(call) > 1 or "name" not in item):
             arguments = call.get("arguments", call.get("parameters", call.get("args", {})))
@@ -83,11 +83,11 @@ def _read_wanted(item: Any) -> Wanted:
                     arguments = json.loads(arguments)
                 except ValueError:
                     raise ConfigError(f"gold arguments of {name!r} are no JSON: {arguments[:80]!r}") from None
-            if isinstance(arguments, Mapping):
+            if is_object(arguments):
                 return Wanted(name, arguments)
         elif len(item) == 1:
             ((name, choices),) = item.items()
-            if isinstance(name, str) and isinstance(choices, Mapping):
+            if isinstance(name, str) and is_object(choices):
                 return Wanted(name, choices, choices=True)
     raise ConfigError(
         f"a gold call must be {{'name', 'arguments'}} or BFCL's {{name: {{argument: [allowed, ...]}}}}, not {str(item)[:80]}"
@@ -170,19 +170,21 @@ def _difference(call: ParsedCall, want: Wanted, tools: ToolSet, rules: Policy) -
     root = tools.parameters(want.name)
     comparison = Comparison(rules, root)
     if want.choices:
-        for key in (*want.arguments, *(key for key in call.arguments if key not in want.arguments)):
+        properties = root.get("properties") or {}
+        for key, options in want.arguments.items():
+            value = call.arguments.get(key, MISSING)
+            if not comparison.allowed(value, options, properties.get(key), join("$", key)):
+                return comparison.path
+        for key in call.arguments:
             if key not in want.arguments:
                 if rules.fill_defaults and _is_default(call.arguments[key], key, comparison, root):
                     continue
                 return join("$", key)
-            value = call.arguments.get(key, MISSING)
-            if not comparison.allowed(value, want.arguments[key], property_of(root, key, root), join("$", key)):
-                return comparison.path
     elif not comparison.equal(call.arguments, want.arguments, root, "$"):
         return comparison.path
-    for value, gold, schema in comparison.folds:
+    for value, gold, schema, path in comparison.folds:
         if _restricts(schema) and not valid_as(value, schema, root) and valid_as(gold, schema, root):
-            return "$"
+            return path
     return None
 
 
@@ -199,6 +201,8 @@ def _restricts(schema: Any) -> bool:
 
 def _maximum_matching(fits: list[list[bool]]) -> dict[int, int]:
     """Call index -> wanted index, as many as possible: augmenting paths (Kuhn 1955, in Berge's form)."""
+    if len(fits) == 1:
+        return {0: fits[0].index(True)} if True in fits[0] else {}
     holder: dict[int, int] = {}
 
     def place(call: int, tried: set[int]) -> bool:
@@ -266,7 +270,7 @@ def _summary(verdicts: list[CallVerdict], missing: int, finished: bool, made: in
 
 def _parts(made: list[ParsedCall], wanted: list[Wanted], agreed: int) -> dict[str, float]:
     larger = max(len(made), len(wanted))
-    if larger == 0:
+    if agreed == len(made) == len(wanted):
         return {"format": 1.0, "name": 1.0, "arguments": 1.0}
     names = [want.name for want in wanted]
     hits = 0

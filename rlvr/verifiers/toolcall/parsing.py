@@ -70,8 +70,7 @@ class _Finder:
 
     def __init__(self, text: str, markers: Sequence[str]) -> None:
         self.text = text
-        self.at = {marker: text.find(marker) for marker in markers}
-        self.at = {marker: position for marker, position in self.at.items() if position >= 0}
+        self.at = {marker: position for marker in markers if (position := text.find(marker)) >= 0}
 
     def next(self, start: int) -> tuple[int, str]:
         """Position and marker; (-1, "") if none stands at or after `start`. At one place the longest counts."""
@@ -103,7 +102,7 @@ def _scan(text: str, body: int, chosen: Format, tools: ToolSet) -> ParsedRespons
     calls: list[ParsedCall] = []
     content: list[str] = []
     reasoning: list[str] = [text[:body]] if body else []
-    finder = _Finder(text, (*chosen.openers, *_CLOSER_OF))
+    finder = _Finder(text, (*chosen.openers, *_CLOSER_OF) if "ink" in text or "INK" in text else chosen.openers)
     position, finished, num_broken = body, True, 0
     for segment in range(_MAX_SEGMENTS + 1):
         start, marker = finder.next(position)
@@ -136,6 +135,8 @@ def _scan(text: str, body: int, chosen: Format, tools: ToolSet) -> ParsedRespons
 
 def _prompt_opened(text: str) -> int:
     """Where the answer begins if the prompt opened the reasoning and the text only closes it; else 0."""
+    if not any(closer in text for closer in _CLOSER_OF.values()):
+        return 0
     best = 0
     for opener, closer in _THINKING:
         end = text.find(closer)
@@ -154,6 +155,8 @@ def _parse_message_text(text: str, chosen: Format, tools: ToolSet) -> ParsedResp
             return ParsedResponse(calls)
         body = _prompt_opened(text)
     for _ in range(_MAX_SEGMENTS):
+        if "ink" not in text and "INK" not in text:  # part of every thinking tag
+            break
         found = _space.match(text, body)
         body = found.end() if found else body
         opener = next((opener for opener in _CLOSER_OF if text.startswith(opener, body)), None)

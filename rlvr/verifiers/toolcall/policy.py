@@ -42,19 +42,22 @@ _space_or_comma = re.compile(r"[\s,]+")
 _trailing_mark = re.compile(r"(?<=\w)[./]+(?=[\s,]|$)")
 # A dash between two words of several letters separates them; elsewhere it is a sign or an operator.
 _separating_dash = re.compile(r"(?<=[^\W\d]{2})[\s,]+-[\s,]+(?=[^\W\d]{2})")
-_between_digits = re.compile(r"(?<=\d)[\s,]+(?=[\d.])|(?<=\.)[\s,]+(?=\d)")
+_thousands = re.compile(r"(?<![\d,.])(\d{1,3}(?:,\d{3})+)(?![\d,])")
+_between_numbers = re.compile(r"(?<=\d)[\s,]+(?=[-+]?[\d.])|(?<=\.)[\s,]+(?=\d)")
 
 
 def fold(text: str) -> str:
     """What two strings have in common if they differ only in case, spacing, list separators or closing marks.
 
-    White space and commas vanish, except between digits, where they keep `1, 5` apart from `15`. The kind of quote does
-    not count. Signs inside words and before them stay: `-1.5` is neither `1.5` nor `15`, `x**2` is not `x2`.
+    White space and commas vanish, except between numbers, where they keep `1, 5` apart from `15`; the commas of `10,000`
+    vanish too. The kind of quote does not count. Signs inside words and before them stay: `-1.5` is neither `1.5` nor `15`, `x**2` is not `x2`.
     """
     text = text.casefold().replace("'", '"')
     if not text.isalnum():
         text = _trailing_mark.sub("", text.strip())
         text = _separating_dash.sub(" ", text)
-        text = _between_digits.sub("\x00", text)
+        if "," in text:
+            text = _thousands.sub(lambda found: found.group().replace(",", ""), text)
+        text = _between_numbers.sub("\x00", text)
         text = _space_or_comma.sub("", text)
     return text

@@ -96,6 +96,8 @@ def read_pythonic(text: str, start: int, end: int, tools: ToolSet) -> list[Parse
     problem = "the message must be a list of calls in brackets and nothing else"
     if text[start : start + 1] != "[":
         return _attempt_in_prose(text, start, end, tools, problem)
+    if text.find("]", start, end) < 0:
+        return [broken(text, start, end, "unclosed", "the text ends inside the list of calls")]
     if not _call_begins.match(text, _first_character(text, start + 1, end), end):
         return _attempt_in_prose(text, start, end, tools, problem)
     return _read_list(text, start + 1, end, tools, "]")
