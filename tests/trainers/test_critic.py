@@ -86,10 +86,10 @@ def test_a_critic_goes_on_from_its_state_bit_for_bit(model_folder):
 
 
 def test_a_value_head_shares_the_policys_trunk(model_folder):
-    head = ValueHead(32, CPU)
     learner = Learner(load_model(model_folder, CPU, torch.float32), OptimizerConfig(), total_updates=1)
+    head = ValueHead(learner, OptimizerConfig(), total_updates=1)
     batch = batch_of_rows()
-    assert not head.values(batch, learner).any()
+    assert not head.values(batch).any()
     torch.nn.init.normal_(head.head.weight)
     loss = value_loss(head.of_hidden(learner.policy.hidden(batch), batch), batch, clip=None, num_tokens=4)
     loss.backward()

@@ -93,7 +93,7 @@ def test_a_file_of_pairs_is_read_and_a_bad_line_is_named(model_folder, tmp_path)
     assert tokenizer.decode(pair.chosen.token_ids) == "12\na<eos>"
     assert pair.rejected.mask == [False, False, False, True, True, True]
     path.write_text('{"prompt": "12", "chosen": "a"}\n')
-    with pytest.raises(ConfigError, match="line 1 is no pair .*'rejected'"):
+    with pytest.raises(ConfigError, match=r"line 1 is no pair .*'rejected'"):
         pairs_from_file(path, tokenizer)
 
 

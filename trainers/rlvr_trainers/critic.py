@@ -59,34 +59,41 @@ class Critic:
 
 
 class ValueHead:
-    """A critic that is a second head on the policy's trunk. The learner's optimizer trains both, from one loss."""
+    """A critic that is a second head on the policy's trunk, with an optimizer of its own; the trunk is the learner's.
 
-    def __init__(self, hidden_size: int, device: torch.device) -> None:
-        self.head = nn.Linear(hidden_size, 1).to(device)
+    Policy and critic are trained from one loss: see `train_ppo`.
+    """
+
+    def __init__(self, learner: Learner, config: OptimizerConfig, *, total_updates: int) -> None:
+        hidden_size = learner.model.config.get_text_config().hidden_size
+        self.learner = learner
+        self.head = nn.Linear(hidden_size, 1).to(learner.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.optimizer = Optimizer(self.head.parameters(), config, total_updates=total_updates)
 
     @torch.no_grad()
-    def values(self, batch: Batch, learner: Learner) -> Tensor:
+    def values(self, batch: Batch) -> Tensor:
         """`[B, T]` on the CPU: the value of the state in which each answer token was chosen; 0 elsewhere."""
 
         def compute(micro: Batch) -> Tensor:
-            with learner.autocast():
-                return self.of_hidden(learner.policy.hidden(micro), micro)
+            with self.learner.autocast():
+                return self.of_hidden(self.learner.policy.hidden(micro), micro)
 
-        return _on_cpu(batch, learner.token_budget, learner.device, compute)
+        return _on_cpu(batch, self.learner.token_budget, self.learner.device, compute)
 
     def of_hidden(self, hidden_BTH: Tensor, batch: Batch) -> Tensor:
         """`[B, T]`, float32: values from the trunk's hidden states."""
         return before_tokens(score_hidden(self.head, hidden_BTH), batch.mask_BT)
 
     def state_dict(self) -> dict[str, Any]:
-        """The head's weights; the inverse of `load_state_dict`."""
-        return {"head": self.head.state_dict()}
+        """The head's weights and optimizer; the inverse of `load_state_dict`."""
+        return {"head": self.head.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def value_loss(values_BT: Tensor, micro: Batch, *, clip: float | None, num_tokens: int) -> Tensor:
