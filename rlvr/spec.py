@@ -121,8 +121,8 @@ class EnvSpec:
         """The verdict on one text. Total: what the verifier raises or wrongly returns becomes a Score with `error`."""
         return guarded(self.id, lambda: self._verdict(task, text))
 
-    def open(self, task: Task) -> Session:
-        """A fresh session for a task of several turns."""
+    def open(self, task: Task) -> Any:
+        """A fresh session for a task of several turns: the author's object."""
         raise EnvironmentFault(f"{self.id} takes one turn; it has no session to open")
 
     def _draw(self, rng: random.Random, knobs: Mapping[str, Any]) -> Task:
@@ -226,7 +226,7 @@ class SessionSpec(EnvSpec):
 
     kind = "session"
 
-    def open(self, task: Task) -> Session:
+    def open(self, task: Task) -> Any:
         """The session of `task`, set up again from its stream."""
         session = self.session()
         _author(self.id, "start", task.knobs, lambda: session.start(stream(self.id, task.stream), **task.knobs))

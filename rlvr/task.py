@@ -25,8 +25,8 @@ class Task:
     """What the model sees: a text (one user message) or a whole chat."""
     answer: Any = None
     """The gold answer, a JSON value. It never reaches an observation or `info` while training."""
-    data: Mapping[str, Any] | None = None
-    """What else the verifier needs: hidden tests, a puzzle's rules. Not shown to the model."""
+    data: Any = None
+    """What else the verifier needs, a JSON object: hidden tests, a puzzle's rules. Not shown to the model."""
     tools: Sequence[Mapping[str, Any]] | None = None
     """Tool definitions in OpenAI's format, shown to the model through its chat template."""
     env_id: str = ""

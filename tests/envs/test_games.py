@@ -40,7 +40,7 @@ def test_the_word_list_has_distinct_five_letter_words():
     assert all(len(word) == 5 and word.isascii() and word.islower() for word in words())
 
 
-@pytest.mark.parametrize("game", [wordle.Wordle, hangman.Hangman], ids=["wordle", "hangman"])
+@pytest.mark.parametrize("game", [wordle.WORDLE, hangman.HANGMAN], ids=["wordle", "hangman"])
 def test_the_solver_finds_every_word(game):
     for task in rlvr.tasks(game.id, n=100):
         assert game.judge_turns(task, game.solution(task)).correct
@@ -63,7 +63,7 @@ def test_tic_tac_toe_values_by_minimax():
 
 
 def test_a_won_position_of_tic_tac_toe_takes_two_moves():
-    spec = tic_tac_toe.TicTacToe
+    spec = tic_tac_toe.TIC_TAC_TOE
     for task in rlvr.tasks(spec.id, n=20):
         turns = spec.solution(task)
         assert len(turns) >= 2
@@ -82,7 +82,7 @@ def test_minesweeper_opens_the_neighbours_of_an_empty_cell():
 
 def test_what_minesweeper_deduces_is_never_a_mine():
     for task in rlvr.tasks("game/minesweeper-v0", n=20):
-        board = minesweeper.Minesweeper.open(task).board
+        board = minesweeper.MINESWEEPER.open(task).board
         while not board.cleared:
             move = minesweeper.deduced(board)
             assert move is not None

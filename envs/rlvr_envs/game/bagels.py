@@ -17,13 +17,6 @@ def hint(guess: str, secret: str) -> str:
     return " ".join(["fermi"] * placed + ["pico"] * (found - placed)) or "bagels"
 
 
-@rlvr.register(
-    "game/bagels-v0",
-    max_turns=12,
-    digits=3,
-    levels=[{"digits": 2}, {"digits": 3}, {"digits": 4}, {"digits": 5}],
-    chance=0.0,
-)
 class Bagels:
     """Find a secret number with different digits from hints about each guess."""
 
@@ -44,10 +37,19 @@ class Bagels:
         return rlvr.Score(1.0, reason="found") if guess == self.secret else hint(guess, self.secret)
 
 
-@Bagels.worked_solution
+BAGELS = rlvr.register(
+    "game/bagels-v0",
+    max_turns=12,
+    digits=3,
+    levels=[{"digits": 2}, {"digits": 3}, {"digits": 4}, {"digits": 5}],
+    chance=0.0,
+)(Bagels)
+
+
+@BAGELS.worked_solution
 def deduce(task: rlvr.Task) -> list[str]:
     """Always guess the first number that fits all hints."""
-    session = Bagels.open(task)
+    session = BAGELS.open(task)
     digits = int(task.knobs["digits"])
     left = ["".join(number) for number in itertools.permutations("0123456789", digits)]
     turns = []

@@ -10,19 +10,6 @@ from rlvr.errors import ConfigError
 from rlvr_envs.game.moves import cell, name, said
 
 
-@rlvr.register(
-    "game/battleship-v0",
-    max_turns=60,
-    size=5,
-    ships=[3, 2],
-    shots=18,
-    levels=[
-        {"size": 4, "ships": [3], "shots": 12},
-        {"size": 5, "ships": [3, 2], "shots": 18},
-        {"size": 6, "ships": [4, 3, 2], "shots": 26},
-        {"size": 8, "ships": [4, 3, 3, 2], "shots": 44},
-    ],
-)
 class Battleship:
     """Sink all ships on a `size` x `size` board within `shots` shots. Ships do not overlap; they may touch."""
 
@@ -78,8 +65,23 @@ def place(rng: random.Random, size: int, ships: Sequence[int]) -> list[list[tupl
     )
 
 
-@Battleship.worked_solution
+BATTLESHIP = rlvr.register(
+    "game/battleship-v0",
+    max_turns=60,
+    size=5,
+    ships=[3, 2],
+    shots=18,
+    levels=[
+        {"size": 4, "ships": [3], "shots": 12},
+        {"size": 5, "ships": [3, 2], "shots": 18},
+        {"size": 6, "ships": [4, 3, 2], "shots": 26},
+        {"size": 8, "ships": [4, 3, 3, 2], "shots": 44},
+    ],
+)(Battleship)
+
+
+@BATTLESHIP.worked_solution
 def shortest(task: rlvr.Task) -> list[str]:
     """The shortest winning play: it knows where the ships lie."""
-    session = Battleship.open(task)
+    session = BATTLESHIP.open(task)
     return [name(*part) for ship in session.ships for part in ship]

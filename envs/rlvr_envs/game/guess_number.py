@@ -9,14 +9,6 @@ from rlvr.errors import ConfigError
 from rlvr_envs.game.moves import said
 
 
-@rlvr.register(
-    "game/guess-number-v0",
-    max_turns=16,
-    largest=1000,
-    spare=1,
-    levels=[{"largest": 100}, {"largest": 1000}, {"largest": 10000}, {"largest": 10000, "spare": 0}],
-    chance=0.01,
-)
 class GuessNumber:
     """Find a number between 1 and `largest` from "higher" and "lower", in the turns that halving needs plus `spare`."""
 
@@ -43,10 +35,20 @@ class GuessNumber:
         return f"{'higher' if number < self.secret else 'lower'}; {self.turns_left} turns are left."
 
 
-@GuessNumber.worked_solution
+GUESS_NUMBER = rlvr.register(
+    "game/guess-number-v0",
+    max_turns=16,
+    largest=1000,
+    spare=1,
+    levels=[{"largest": 100}, {"largest": 1000}, {"largest": 10000}, {"largest": 10000, "spare": 0}],
+    chance=0.01,
+)(GuessNumber)
+
+
+@GUESS_NUMBER.worked_solution
 def halve(task: rlvr.Task) -> list[str]:
     """Always guess the middle of what is left."""
-    session = GuessNumber.open(task)
+    session = GUESS_NUMBER.open(task)
     low, high = 1, int(task.knobs["largest"])
     turns = []
     while True:

@@ -13,9 +13,6 @@ from rlvr_envs.game.words import words
 MAX_TURNS = 26
 
 
-@rlvr.register(
-    "game/hangman-v0", max_turns=MAX_TURNS, misses=8, levels=[{"misses": 12}, {"misses": 8}, {"misses": 7}], chance=0.01
-)
 class Hangman:
     """Find a five-letter word by naming letters; too many letters that are not in it lose the game."""
 
@@ -51,11 +48,16 @@ class Hangman:
         return " ".join(letter if letter in self.tried else "_" for letter in self.secret)
 
 
-@Hangman.worked_solution
+HANGMAN = rlvr.register(
+    "game/hangman-v0", max_turns=MAX_TURNS, misses=8, levels=[{"misses": 12}, {"misses": 8}, {"misses": 7}], chance=0.01
+)(Hangman)
+
+
+@HANGMAN.worked_solution
 def deduce(task: rlvr.Task) -> list[str]:
     """Always name the letter that stands in the most words that still fit; the word once only one fits."""
-    session = Hangman.open(task)
-    left, tried, turns = list(words()), [], []
+    session = HANGMAN.open(task)
+    left, tried, turns = list(words()), list[str](), list[str]()
     while True:
         counts = collections.Counter(letter for word in left for letter in set(word) - set(tried))
         guess = left[0] if len(left) == 1 else max(sorted(counts), key=lambda letter: counts[letter])

@@ -22,6 +22,11 @@ def around(place: Cell, size: int) -> list[Cell]:
     ]
 
 
+def every_cell(size: int) -> list[Cell]:
+    """All cells of a board, row by row."""
+    return [(row, column) for row in range(size) for column in range(size)]
+
+
 class Board:
     """Mines, and what has been opened."""
 
@@ -62,7 +67,7 @@ def deduced(board: Board) -> Cell | None:
         closed = frozenset(other for other in around(place, board.size) if other not in board.opened)
         if closed:
             facts.add((closed, count))
-    everything = frozenset(itertools.product(range(board.size), repeat=2)) - set(board.opened)
+    everything = frozenset(every_cell(board.size)) - set(board.opened)
     facts.add((everything, len(board.mines)))
     for _ in range(3):
         for cells, count in facts:
@@ -80,13 +85,6 @@ def deduced(board: Board) -> Cell | None:
     return None
 
 
-@rlvr.register(
-    "game/minesweeper-v0",
-    max_turns=100,
-    size=5,
-    mines=4,
-    levels=[{"size": 4, "mines": 2}, {"size": 5, "mines": 4}, {"size": 6, "mines": 6}, {"size": 8, "mines": 10}],
-)
 class Minesweeper:
     """Open all cells without a mine. The first cell is open, and no board needs a guess."""
 
@@ -119,7 +117,7 @@ class Minesweeper:
 
 def solvable(rng: random.Random, size: int, mines: int) -> Board:
     """A board with its first cell open that logic clears, with at least two moves to make."""
-    cells = list(itertools.product(range(size), repeat=2))
+    cells = every_cell(size)
     for _ in range(2000):
         board = Board(size, set(rng.sample(cells, mines)))
         first = rng.choice([place for place in cells if place not in board.mines])
@@ -145,10 +143,19 @@ def plan(board: Board, first: Cell) -> list[Cell]:
     return moves
 
 
-@Minesweeper.worked_solution
+MINESWEEPER = rlvr.register(
+    "game/minesweeper-v0",
+    max_turns=100,
+    size=5,
+    mines=4,
+    levels=[{"size": 4, "mines": 2}, {"size": 5, "mines": 4}, {"size": 6, "mines": 6}, {"size": 8, "mines": 10}],
+)(Minesweeper)
+
+
+@MINESWEEPER.worked_solution
 def deduce(task: rlvr.Task) -> list[str]:
     """Open what must be safe until the board is clear."""
-    board = Minesweeper.open(task).board
+    board = MINESWEEPER.open(task).board
     turns = []
     while not board.cleared:
         move = deduced(board)

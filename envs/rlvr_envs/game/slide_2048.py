@@ -64,14 +64,6 @@ class Grid:
         return "\n".join(" ".join(f"{tile or '.':>4}" for tile in row) for row in self.rows)
 
 
-@rlvr.register(
-    "game/2048-target-v0",
-    max_turns=24,
-    target=128,
-    turns=12,
-    levels=[{"target": 64, "turns": 6}, {"target": 128, "turns": 12}, {"target": 256, "turns": 20}],
-    chance=0.02,
-)
 class Slide2048:
     """Reach the target tile; up to ten moves a turn."""
 
@@ -123,10 +115,20 @@ def worth(grid: Grid) -> float:
 _WEIGHTS = ((16.0, 12.0, 9.0, 7.0), (2.0, 3.0, 4.0, 5.0), (1.5, 1.2, 1.0, 0.8), (0.1, 0.2, 0.3, 0.4))
 
 
-@Slide2048.worked_solution
+SLIDE_2048 = rlvr.register(
+    "game/2048-target-v0",
+    max_turns=24,
+    target=128,
+    turns=12,
+    levels=[{"target": 64, "turns": 6}, {"target": 128, "turns": 12}, {"target": 256, "turns": 20}],
+    chance=0.02,
+)(Slide2048)
+
+
+@SLIDE_2048.worked_solution
 def foresee(task: rlvr.Task) -> list[str]:
     """Look two moves ahead, knowing which tiles will come."""
-    session = Slide2048.open(task)
+    session = SLIDE_2048.open(task)
     grid, moves = session.grid, []
     while grid.largest < session.target:
         grid, move = max(_futures(grid, 2), key=lambda future: future[2])[:2]

@@ -69,7 +69,6 @@ def shown(board: str) -> str:
     return "\n".join(" ".join(marks[row : row + 3]) for row in (0, 3, 6))
 
 
-@rlvr.register("game/tic-tac-toe-v0", max_turns=5)
 class TicTacToe:
     """Play X from a position that is won by force, against an opponent who never errs."""
 
@@ -104,10 +103,13 @@ class TicTacToe:
         return shown(self.board)
 
 
-@TicTacToe.worked_solution
+TIC_TAC_TOE = rlvr.register("game/tic-tac-toe-v0", max_turns=5)(TicTacToe)
+
+
+@TIC_TAC_TOE.worked_solution
 def play_perfectly(task: rlvr.Task) -> list[str]:
     """Win at once if possible, else keep the position won."""
-    session = TicTacToe.open(task)
+    session = TIC_TAC_TOE.open(task)
     turns = []
     while True:
         board = session.board

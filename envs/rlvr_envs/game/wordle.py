@@ -27,7 +27,6 @@ def marks(guess: str, secret: str) -> str:
     return "".join(found)
 
 
-@rlvr.register("game/wordle-v0", max_turns=8, turns=6, levels=[{"turns": 8}, {"turns": 6}, {"turns": 5}], chance=0.01)
 class Wordle:
     """Find a five-letter English word; each guess is marked letter by letter."""
 
@@ -52,10 +51,15 @@ class Wordle:
         return f"{' '.join(guess.upper())}\n{' '.join(marks(guess, self.secret))}\n{self.turns_left} turns are left."
 
 
-@Wordle.worked_solution
+WORDLE = rlvr.register(
+    "game/wordle-v0", max_turns=8, turns=6, levels=[{"turns": 8}, {"turns": 6}, {"turns": 5}], chance=0.01
+)(Wordle)
+
+
+@WORDLE.worked_solution
 def deduce(task: rlvr.Task) -> list[str]:
     """Always guess the possible word that leaves the fewest possible words at worst."""
-    session = Wordle.open(task)
+    session = WORDLE.open(task)
     left = list(words())
     turns = ["raise"]
     while True:
