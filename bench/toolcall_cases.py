@@ -233,7 +233,8 @@ def text_changes(row: Row, format: str) -> Iterator[tuple[str, str, bool, str]]:
         yield f"cut after 1/{share}", right[: len(right) // share], False, ""
     yield "last character cut", _cut_payload(right), False, ""
     if format in JSON_TEXT:
-        yield "a key twice", right.replace("{", '{"name": "other", ', 1) if format in ("hermes", "xlam", "llama3_json", "mistral") else _twice(right), False, ""  # fmt: skip
+        named = format in ("hermes", "xlam", "llama3_json", "mistral")
+        yield "a key twice", right.replace("{", '{"name": "other", ', 1) if named else _twice(right), False, ""
         yield "single quotes", right.replace('"', "'"), False, ""
         yield "a comma too much", right[::-1].replace("}", "},", 1)[::-1], False, ""
         yield "a brace too much", right[::-1].replace("}", "}}", 1)[::-1], False, ""
@@ -252,10 +253,13 @@ def text_changes(row: Row, format: str) -> Iterator[tuple[str, str, bool, str]]:
             False,
             "names bind, positions depend on the definition",
         )
-        yield "an operator in a value", right.replace(")", " + 0)", 1) if _ends_in_number(row) else right.replace(f"{key}=", f"{key}=0 or ", 1), False, ""  # fmt: skip
+        yield "an operator in a value", right.replace(f"{key}=", f"{key}=0 or ", 1), False, ""
+        if _ends_in_number(row):
+            yield "a sum in a value", right.replace(")", " + 0)", 1), False, ""
         yield "a call in a value", right.replace(f"{key}=", f"{key}=str(", 1).replace(")", "))", 1), False, ""
         yield "argument twice", right.replace(f"{key}=", f"{key}=0, {key}=", 1), False, ""
-        yield "JSON words for truth values", right.replace("True", "true").replace("False", "false"), right.replace("True", "").replace("False", "") == right, ""  # fmt: skip
+        if any(isinstance(value, bool) for value in row.calls[0]["arguments"].values()):
+            yield "JSON words for truth values", right.replace("=True", "=true").replace("=False", "=false"), False, ""
     if format == "openai":
         yield (
             "arguments as an object",

@@ -50,7 +50,8 @@ def fold(text: str) -> str:
     """What two strings have in common if they differ only in case, spacing, list separators or closing marks.
 
     White space and commas vanish, except between numbers, where they keep `1, 5` apart from `15`; the commas of `10,000`
-    vanish too. The kind of quote does not count. Signs inside words and before them stay: `-1.5` is neither `1.5` nor `15`, `x**2` is not `x2`.
+    vanish too. The kind of quote does not count. Signs inside words and before them stay: `-1.5` is neither `1.5` nor
+    `15`, and `x**2` is not `x2`.
     """
     text = text.casefold().replace("'", '"')
     if not text.isalnum():

@@ -89,7 +89,8 @@ def read_qwen3_coder(text: str, start: int, tools: ToolSet) -> tuple[list[Parsed
                 raise Unreadable("too_large", f"more than {_MAX_ARGUMENTS} parameters", parameter.start())
             closing = _after_parameter.search(text, parameter.end(), parameter.end() + MAX_CALL_CHARS)
             if not closing:
-                _find(text, "</parameter>", parameter.end())
+                if "</function>" not in text[parameter.end() : parameter.end() + MAX_CALL_CHARS]:
+                    _find(text, "</parameter>", parameter.end())
                 raise Unreadable(
                     "bad_syntax", "<parameter=...> or </function> must follow </parameter>", parameter.end()
                 )
