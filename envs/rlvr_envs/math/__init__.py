@@ -1,5 +1,45 @@
 """Math problems: public data sets, and generators that know the exact answer."""
 
-from rlvr_envs.math import arithmetic, files, fractions, linear_equation, linear_system
+from rlvr_envs.math import (
+    arithmetic,
+    base_conversion,
+    counting,
+    crt,
+    derivative,
+    factor,
+    files,
+    fractions,
+    gcd_lcm,
+    integral,
+    limit,
+    linear_equation,
+    linear_system,
+    matrix,
+    modular,
+    polynomial_roots,
+    probability,
+    sequence,
+    word_problem,
+)
 
-__all__ = ["arithmetic", "files", "fractions", "linear_equation", "linear_system"]
+__all__ = [
+    "arithmetic",
+    "base_conversion",
+    "counting",
+    "crt",
+    "derivative",
+    "factor",
+    "files",
+    "fractions",
+    "gcd_lcm",
+    "integral",
+    "limit",
+    "linear_equation",
+    "linear_system",
+    "matrix",
+    "modular",
+    "polynomial_roots",
+    "probability",
+    "sequence",
+    "word_problem",
+]

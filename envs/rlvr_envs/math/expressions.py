@@ -39,18 +39,13 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 _PLAIN = str.maketrans({"−": "-", "–": "-", "·": "*", "⋅": "*", "×": "*", "∗": "*", "÷": "/", "[": "(", "]": ")"})
 _WORDS = re.compile(r"\\?(?:operatorname|mathrm|text)\s*\{\s*([A-Za-z]{1,4})\s*\}")
-_NAMED_SIDE = re.compile(r"\s*(?:[A-Za-z]('|′)*\s*(\(\s*[A-Za-z]\s*\))?|d[a-z]/d[a-z]|\\frac\{d[a-z]\}\{d[a-z]\})\s*")
 
 
 def read(text: str) -> Node:
-    """The tree of a formula; `f'(x) = ` or `y = ` before it is dropped. Raises Unreadable."""
+    """The tree of a formula; of `f'(x) = 2x`, of what stands after the last equals sign. Raises Unreadable."""
     if len(text) > MAX_CHARACTERS:
         raise Unreadable("too long")
-    left, equals, right = text.partition("=")
-    if equals:
-        if _NAMED_SIDE.fullmatch(left) is None:
-            raise Unreadable("an equation")
-        text = right
+    text = text.rpartition("=")[2]
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^(" + run[0].translate(_SUPERSCRIPTS) + ")", text)
     text = _WORDS.sub(r" \1 ", _IGNORED.sub(" ", text.translate(_PLAIN))).replace("**", "^")
     return _Reader(_tokens(text.strip().rstrip("."))).all()
