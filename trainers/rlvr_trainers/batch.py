@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,6 +59,20 @@ class Batch:
         fields = {name: padded(rows, 0.0, torch.float32) for name, rows in (per_token or {}).items()}
         fields |= {name: torch.tensor(values, dtype=torch.float32) for name, values in (per_row or {}).items()}
         return cls(padded(token_ids, pad_id, torch.int64), padded(masks, False, torch.bool), lengths_B, fields)
+
+    def tensors(self) -> dict[str, Any]:
+        """Its tensors by name, as a checkpoint holds them; the inverse of `from_tensors`."""
+        return {
+            "token_ids_BT": self.token_ids_BT,
+            "mask_BT": self.mask_BT,
+            "lengths_B": self.lengths_B,
+            "fields": dict(self.fields),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Any]) -> Batch:
+        """The batch whose `tensors` these are."""
+        return cls(**tensors)
 
     @property
     def num_rows(self) -> int:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
 from rlvr.errors import RlvrError
+
+RECENT = 20
+"""Steps, or evaluations, that an alarm looks back over."""
+DEAD_STEPS = 10
+"""Steps in a row without one live group after which a run is stopped."""
 
 
 class TrainingError(RlvrError):
@@ -11,3 +23,125 @@ class TrainingError(RlvrError):
 
 class TrainingWarning(UserWarning):
     """Training goes on, but probably not where you want it; the message starts with the alarm's name."""
+
+
+class Alarms:
+    """Watches a run's metrics. Each alarm sounds once; all that they remember is in `state_dict`."""
+
+    def __init__(self) -> None:
+        self._recent: list[dict[str, float]] = []
+        self._evals: list[dict[str, float]] = []
+        self._dead_steps = 0
+        self._sounded: list[str] = []
+
+    def after_step(self, metrics: Mapping[str, float], *, max_tokens: int) -> None:
+        """Look at a step's metrics. Raises TrainingError after DEAD_STEPS steps without a live group."""
+        dead = metrics.get("live_groups", 1.0) == 0
+        self._dead_steps = self._dead_steps + 1 if dead else 0
+        if dead:
+            self._sound(
+                "all_groups_dead",
+                f"every group of step {metrics.get('step', 0):.0f} has equal rewards (mean {metrics['reward']:.3g}), so no "
+                "weight changed. Change the difficulty, raise group_size or temperature, or set refill_rounds",
+            )
+        if self._dead_steps >= DEAD_STEPS:
+            raise TrainingError(
+                f"{DEAD_STEPS} steps in a row had no group with different rewards (mean reward {metrics['reward']:.3g}); nothing "
+                "is learned. At 0 the tasks are too hard or the format is never met: start from a better model or an easier "
+                "level. At 1 they are too easy"
+            )
+        self._recent = [*self._recent, {k: v for k, v in metrics.items() if k in _WATCHED or k.startswith("part/")}][
+            -RECENT:
+        ]
+        if len(self._recent) == RECENT:
+            self._look_back(max_tokens)
+
+    def after_eval(self, metrics: Mapping[str, float]) -> None:
+        """Look at an evaluation beside the training rewards since the one before."""
+        now = {"accuracy": metrics["eval/accuracy"], "reward": _mean([row["reward"] for row in self._recent])}
+        self._evals = [*self._evals, now][-3:]
+        if len(self._evals) == 3:
+            first, _, last = self._evals
+            if last["reward"] > first["reward"] + 0.1 and last["accuracy"] < first["accuracy"] - 0.05:
+                self._sound(
+                    "reward_without_accuracy",
+                    f"over the last evaluations the training reward rose from {first['reward']:.3f} to {last['reward']:.3f} "
+                    f"while eval accuracy fell from {first['accuracy']:.3f} to {last['accuracy']:.3f}. Read the rollouts: the verifier "
+                    "may pay for something else than the task",
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values; the inverse of `load_state_dict`."""
+        return {
+            "recent": self._recent,
+            "evals": self._evals,
+            "dead_steps": self._dead_steps,
+            "sounded": list(self._sounded),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on watching where `state_dict` was taken."""
+        self._recent, self._evals = list(state["recent"]), list(state["evals"])
+        self._dead_steps, self._sounded = state["dead_steps"], list(state["sounded"])
+
+    def _look_back(self, max_tokens: int) -> None:
+        rewards = [row["reward"] for row in self._recent]
+        if max(rewards) == min(rewards):
+            self._sound(
+                "constant_reward",
+                f"the mean reward was {rewards[-1]:.3g} in each of the last {RECENT} steps. Check that the verifier reads the "
+                "answers: rlvr audit ENVIRONMENT",
+            )
+        half = RECENT // 2
+        early, late = self._recent[:half], self._recent[half:]
+        accuracy = [_mean([row["accuracy"] for row in part]) for part in (early, late)]
+        for name in late[-1]:
+            if name.startswith("part/") and all(name in row for row in self._recent):
+                part = [_mean([row[name] for row in rows]) for rows in (early, late)]
+                if part[1] > part[0] + 0.2 and accuracy[1] <= accuracy[0] + 0.01:
+                    self._sound(
+                        f"{name}_without_accuracy",
+                        f"{name} rose from {part[0]:.3f} to {part[1]:.3f} over {RECENT} steps while accuracy stayed at "
+                        f"{accuracy[1]:.3f}. If it has a weight, the model may be learning the form alone; lower part_weights",
+                    )
+        length = _mean([row["length_mean"] for row in late])
+        if length > 0.9 * max_tokens and _mean([row["length_mean"] for row in early]) < length:
+            self._sound(
+                "length_at_cap",
+                f"answers grew to {length:.0f} of max_tokens = {max_tokens} tokens, where they are cut off. Raise max_tokens, or "
+                "set overlong_buffer so that length costs something before the cut",
+            )
+
+    def _sound(self, name: str, text: str) -> None:
+        if name not in self._sounded:
+            self._sounded.append(name)
+            warnings.warn(f"{name}: {text}", TrainingWarning, stacklevel=4)
+
+
+class WeightWatch:
+    """Notices an optimizer step that changed nothing: frozen weights, or a step size that rounds away."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._watched = [parameter for parameter in parameters if parameter.requires_grad][:8]
+        self._before = self._sample()
+
+    def check(self, *, grad_norm: float, learning_rate: float) -> None:
+        """Raises TrainingError if there was a gradient and yet no watched weight differs from the last check."""
+        now = self._sample()
+        same = all(torch.equal(a, b) for a, b in zip(self._before, now, strict=True))
+        self._before = now
+        if same and grad_norm > 0 and learning_rate > 0:
+            raise TrainingError(
+                f"an update with gradient norm {grad_norm:.3g} and step size {learning_rate:.3g} left the weights as they were: "
+                "the step is smaller than their precision. Raise learning_rate, or train float32 weights"
+            )
+
+    def _sample(self) -> list[Tensor]:
+        return [parameter.detach().reshape(-1)[:256].clone() for parameter in self._watched]
+
+
+_WATCHED = ("reward", "accuracy", "length_mean")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlvr.generation.engine import Sampling
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.optimizer import Optimizer, OptimizerConfig
 from rlvr_trainers.policy import EntropyKind, Policy
@@ -70,9 +71,7 @@ class Learner:
         """Padded tokens of a micro-batch."""
 
     @torch.no_grad()
-    def logprobs(
-        self, batch: Batch, *, temperature: float = 1.0, policy: Policy | None = None
-    ) -> Tensor:
+    def logprobs(self, batch: Batch, *, temperature: float = 1.0, policy: Policy | None = None) -> Tensor:
         """`[B, T]` on the CPU: log-probabilities of the answer tokens under these weights, or under another policy."""
         result_BT = torch.zeros(batch.token_ids_BT.shape)
         for rows in batch.micro_batches(self.token_budget):
@@ -80,6 +79,17 @@ class Learner:
             with self.autocast():
                 logprobs_BT, _ = (policy or self.policy)(micro, temperature=temperature)
             result_BT[rows, : logprobs_BT.shape[1]] = logprobs_BT.cpu()
+        return result_BT
+
+    @torch.no_grad()
+    def kept_log_mass(self, batch: Batch, sampling: Sampling) -> Tensor:
+        """`[B, T]` on the CPU: log of the mass that the sampling's cuts left under these weights."""
+        result_BT = torch.zeros(batch.token_ids_BT.shape)
+        for rows in batch.micro_batches(self.token_budget):
+            micro = batch.select(rows).to(self.device)
+            with self.autocast():
+                mass_BT = self.policy.kept_log_mass(micro, sampling)
+            result_BT[rows, : mass_BT.shape[1]] = mass_BT.cpu()
         return result_BT
 
     def update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,12 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from rlvr.generation.engine import Sampling
+from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits held at a time: 128 MiB in float32. A smaller product is computed in one piece."""
 
 EntropyKind = Literal["none", "metric", "grad"]
+Measure = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""Values `[N]` from the logits `[N, V]` and the tokens `[N]` that were chosen."""
 
 
 class Policy(nn.Module):
@@ -34,22 +39,37 @@ class Policy(nn.Module):
         self._split = _logits_are_head_of_trunk(model)
 
     def forward(
-        self, batch: Batch, *, temperature: float = 1.0, entropy: EntropyKind = "none"
+        self,
+        batch: Batch,
+        *,
+        temperature: float = 1.0,
+        entropy: EntropyKind = "none",
+        hidden_BTH: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """`(logprobs_BT, entropy_BT)` in nats, float32, 0 where `mask_BT` is False.
 
         Both are of softmax(logits / temperature), the distribution that was sampled from. The entropy is that of the
-        whole distribution, without gradient for "metric" and absent for "none".
+        whole distribution, without gradient for "metric" and absent for "none". `hidden_BTH`, what `hidden` gave for the
+        same batch, spares the trunk a second pass where another head has used it.
         """
-        chosen_BT = batch.mask_BT[:, 1:]
-        targets_N = batch.token_ids_BT[:, 1:][chosen_BT]
-        if self._split:
-            hidden_NH = self._hidden(batch)[:, :-1][chosen_BT]
-            logprobs_N, entropy_N = self._chunked(hidden_NH, targets_N, temperature, entropy)
-        else:
-            logits_NV = self.model(input_ids=batch.token_ids_BT, use_cache=False).logits[:, :-1][chosen_BT]
-            logprobs_N, entropy_N = _of_logits(logits_NV, targets_N, temperature, entropy)
-        return _spread(logprobs_N, batch.mask_BT), None if entropy_N is None else _spread(entropy_N, batch.mask_BT)
+
+        def measure(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, ...]:
+            if temperature != 1.0:
+                logits_NV = logits_NV / temperature
+            logprobs_N = -F.cross_entropy(logits_NV, targets_N, reduction="none")
+            if entropy == "none":
+                return (logprobs_N,)
+            if entropy == "metric":
+                logits_NV = logits_NV.detach()
+            return logprobs_N, losses.entropy(logits_NV)
+
+        logprobs_BT, *rest = self._per_answer_token(batch, measure, hidden_BTH)
+        return logprobs_BT, rest[0] if rest else None
+
+    @torch.no_grad()
+    def kept_log_mass(self, batch: Batch, sampling: Sampling) -> Tensor:
+        """`[B, T]`: log of the probability that top-p, top-k and min-p left where each answer token was drawn."""
+        return self._per_answer_token(batch, lambda logits_NV, _: (losses.kept_log_mass(logits_NV, sampling),))[0]
 
     def hidden(self, batch: Batch) -> Tensor:
         """`[B, T, H]`: the trunk's last hidden states, for a second head on the same trunk."""
@@ -70,39 +90,32 @@ class Policy(nn.Module):
         ).last_hidden_state[0]
         return flat.new_zeros(*real_BT.shape, flat.shape[-1]).masked_scatter(real_BT[..., None], flat)
 
-    def _chunked(
-        self, hidden_NH: Tensor, targets_N: Tensor, temperature: float, entropy: EntropyKind
-    ) -> tuple[Tensor, Tensor | None]:
+    def _per_answer_token(self, batch: Batch, measure: Measure, hidden_BTH: Tensor | None = None) -> list[Tensor]:
+        """Spread what `measure(logits_NV, targets_N)` says of each answer token over `[B, T]`."""
+        chosen_BT = batch.mask_BT[:, 1:]
+        targets_N = batch.token_ids_BT[:, 1:][chosen_BT]
+        if self._split:
+            hidden_BTH = self._hidden(batch) if hidden_BTH is None else hidden_BTH
+            values = self._chunked(hidden_BTH[:, :-1][chosen_BT], targets_N, measure)
+        else:
+            logits_BTV = self.model(input_ids=batch.token_ids_BT, use_cache=False).logits
+            values = measure(logits_BTV[:, :-1][chosen_BT].float(), targets_N)
+        return [_spread(value_N, batch.mask_BT) for value_N in values]
+
+    def _chunked(self, hidden_NH: Tensor, targets_N: Tensor, measure: Measure) -> Sequence[Tensor]:
         head = _plain(self.model).get_output_embeddings()
         rows = max(1, self.chunk_elements // head.weight.shape[0])
+
+        def piece(hidden: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            return measure(head(hidden).float(), targets)
+
         if len(targets_N) <= rows:
-            return _of_logits(head(hidden_NH), targets_N, temperature, entropy)
-
-        def piece(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-            return _of_logits(head(hidden), targets, temperature, entropy)
-
+            return piece(hidden_NH, targets_N)
         pieces = [
             checkpoint(piece, *pair, use_reentrant=False) if torch.is_grad_enabled() else piece(*pair)
             for pair in zip(hidden_NH.split(rows), targets_N.split(rows), strict=True)
         ]
-        logprobs_N = torch.cat([logprobs for logprobs, _ in pieces])
-        return logprobs_N, None if entropy == "none" else torch.cat([part for _, part in pieces])
-
-
-def _of_logits(
-    logits_NV: Tensor, targets_N: Tensor, temperature: float, entropy: EntropyKind
-) -> tuple[Tensor, Tensor | None]:
-    logits_NV = logits_NV.float()
-    if temperature != 1.0:
-        logits_NV = logits_NV / temperature
-    logprobs_N = -F.cross_entropy(logits_NV, targets_N, reduction="none")
-    if entropy == "none":
-        return logprobs_N, None
-    with torch.set_grad_enabled(torch.is_grad_enabled() and entropy == "grad"):
-        distribution_NV = torch.log_softmax(logits_NV if entropy == "grad" else logits_NV.detach(), -1)
-        # 0 * -inf would be nan where a model forbids a token outright.
-        entropy_N = -(distribution_NV.exp() * distribution_NV.clamp(min=-1e9)).sum(-1)
-    return logprobs_N, entropy_N
+        return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
 
 
 def _spread(values_N: Tensor, mask_BT: Tensor) -> Tensor:

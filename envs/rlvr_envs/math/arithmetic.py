@@ -1,0 +1,83 @@
+"""Integer arithmetic whose answer comes easily only to those who write the steps down."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import rlvr
+from rlvr.answers import final_answer
+from rlvr.errors import ConfigError
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
+_APPLY = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
+
+
+@rlvr.register(
+    "math/arithmetic-v0",
+    terms=4,
+    digits=1,
+    operators="+-",
+    levels=[
+        {"terms": 2, "digits": 1, "operators": "+-"},
+        {"terms": 4, "digits": 1, "operators": "+-"},
+        {"terms": 4, "digits": 2, "operators": "+-"},
+        {"terms": 4, "digits": 2, "operators": "+-*"},
+        {"terms": 6, "digits": 3, "operators": "+-*"},
+    ],
+)
+def arithmetic(rng: random.Random, terms: int, digits: int, operators: str) -> rlvr.Task:
+    """Evaluate an expression of integers such as `7+25*3-8`; products bind tighter than sums.
+
+    Knobs: `terms` numbers of up to `digits` digits, joined by characters of `operators` (from `+-*`). The answer is an
+    exact integer, often negative. It counts as given inside `<answer>`, in `\\boxed{}` or alone after the reasoning.
+    """
+    if terms < 2 or digits < 1 or not operators or set(operators) - set(_APPLY):
+        raise ConfigError(
+            f"math/arithmetic-v0 with terms={terms}, digits={digits}, operators={operators!r}: it needs at least 2 terms of "
+            f"at least 1 digit, and operators from {''.join(_APPLY)!r}"
+        )
+    numbers = [rng.randrange(10**digits) for _ in range(terms)]
+    signs = [rng.choice(operators) for _ in range(terms - 1)]
+    expression = str(numbers[0]) + "".join(f"{sign}{number}" for sign, number in zip(signs, numbers[1:], strict=True))
+    answer = _steps(numbers, signs)[-1][1]
+    return rlvr.Task(f"{expression}=", answer=str(answer), data={"numbers": numbers, "signs": signs})
+
+
+@arithmetic.verifier
+def check(task: rlvr.Task, text: str) -> rlvr.Score:
+    """1 if the final answer is the integer. A bare integer is compared at once, anything else as mathematics."""
+    answer = final_answer(text)
+    if answer is not None and _INTEGER.fullmatch(answer):
+        right = int(answer) == int(task.answer)
+        return rlvr.Score(float(right), reason="correct" if right else "wrong integer")
+    from rlvr.verifiers.math import verify
+
+    return verify(task.answer, text)
+
+
+@arithmetic.worked_solution
+def work(task: rlvr.Task) -> str:
+    """Every step as an equation, products first, then the running total; then the answer."""
+    assert task.data is not None
+    steps = _steps(task.data["numbers"], task.data["signs"])
+    return f"<think>{' '.join(f'{left}={value}' for left, value in steps)}</think><answer>{steps[-1][1]}</answer>"
+
+
+def _steps(numbers: list[int], signs: list[str]) -> list[tuple[str, int]]:
+    """Each step as `("12+5", 17)`, in the order in which one would write them."""
+    steps: list[tuple[str, int]] = []
+    values, pending = [numbers[0]], []
+    for sign, number in zip(signs, numbers[1:], strict=True):
+        if sign == "*":
+            steps.append((f"{values[-1]}*{number}", values[-1] * number))
+            values[-1] *= number
+        else:
+            pending.append(sign)
+            values.append(number)
+    total = values[0]
+    for sign, value in zip(pending, values[1:], strict=True):
+        result = _APPLY[sign](total, value)
+        steps.append((f"{total}{sign}{value}", result))
+        total = result
+    return steps

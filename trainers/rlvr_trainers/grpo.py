@@ -1,0 +1,259 @@
+"""GRPO: sample groups of answers, score them, make those likelier that beat their group's mean.
+
+`train_grpo` is the whole algorithm, in the order in which a step happens. Shao et al. 2024 (DeepSeekMath,
+arXiv:2402.03300, section 4.1), with DAPO's token mean, clip-higher, dynamic sampling and overlong handling
+(Yu et al. 2025, arXiv:2503.14476) as settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlvr.errors import ConfigError
+from rlvr.generation.engine import Engine
+from rlvr.generation.loading import load_model
+from rlvr_trainers import advantages, losses
+from rlvr_trainers.batch import Batch
+from rlvr_trainers.policy import Policy
+from rlvr_trainers.rollouts import (
+    Collected,
+    RewardTerms,
+    check_faults,
+    collect,
+    episode_metrics,
+    group_rewards,
+    training_batch,
+)
+from rlvr_trainers.run import Run, TrainResult, open_run
+from rlvr_trainers.run_config import RunConfig
+from rlvr_trainers.shapes import unknown_name
+
+__all__ = ["GRPOConfig", "TrainResult", "grpo_loss", "train_grpo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPOConfig(RunConfig):
+    """A GRPO run: the settings of every run, and the algorithm's own."""
+
+    loss: str = "dapo"
+    """Policy loss, one of `losses.POLICY_LOSSES`: dapo, grpo, dr_grpo, gspo, cispo and so on."""
+    clip_low: float = 0.2
+    """The ratio of new to old probability is held above 1 - clip_low."""
+    clip_high: float = 0.2
+    """And below 1 + clip_high; DAPO's clip-higher is 0.28."""
+    delta: float | None = None
+    """Largest ratio that a negative advantage may push with; the `two_sided` loss needs it."""
+    advantage: Literal["std", "batch", "none", "leave_one_out"] = "std"
+    """Reward minus the group's mean, over the group's or the batch's standard deviation or neither; or RLOO's baseline."""
+    kl_coef: float = 0.0
+    """Weight of the KL divergence from the starting model (k3), in the loss. 0 loads no reference."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy that the loss rewards."""
+    keep_dead_groups: bool = False
+    """Train on groups whose rewards are all equal: no advantage, but KL, entropy and a share of the token mean."""
+    refill_rounds: int = 0
+    """Rounds in which dead groups are replaced by new prompts before a step goes on with what it has."""
+    mask_truncated: bool = False
+    """Leave answers that were cut off out of the loss; they still count in their group's mean."""
+    overlong_buffer: int = 0
+    """Tokens below max_tokens from which a penalty grows to -1; 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss not in losses.POLICY_LOSSES:
+            raise unknown_name("loss", self.loss, tuple(losses.POLICY_LOSSES))
+        if self.group_size < 2:
+            raise ConfigError(
+                f"group_size is {self.group_size}; an answer has nothing to be compared with, and every advantage is 0. Give at least 2"
+            )
+        if self.overlong_buffer and not 0 < self.overlong_buffer <= self.max_tokens:
+            raise ConfigError(
+                f"overlong_buffer is {self.overlong_buffer}; it lies between 0 and max_tokens = {self.max_tokens}"
+            )
+        if self.kl_coef < 0 or self.entropy_coef < 0:
+            raise ConfigError(f"kl_coef is {self.kl_coef}, entropy_coef {self.entropy_coef}; neither can be negative")
+
+    def reward_terms(self) -> RewardTerms:
+        """How a Score becomes the number that is trained on."""
+        return RewardTerms(self.part_weights, self.overlong_buffer, self.max_tokens)
+
+
+def train_grpo(
+    config: GRPOConfig, *, resume: bool = False, engine: Engine | None = None, quiet: bool = False
+) -> TrainResult:
+    """Train until `config.steps` and return where everything lies. `resume` goes on from the last checkpoint in `out`.
+
+    Raises ConfigError for settings that cannot work, CheckpointError, EngineError or EnvironmentFault where the machine
+    fails, TrainingError where nothing would be learned. Warnings are TrainingWarnings.
+    """
+    with open_run(config, stage="grpo", resume=resume, engine=engine, quiet=quiet) as run:
+        reference = Policy(load_model(config.model, run.learner.device, torch.float32)) if config.kl_coef else None
+        run.evaluate_start()
+        while run.state.step < config.steps:
+            run.clock.restart()
+            if run.state.buffer is None:  # else a resumed run stands between two updates of a step
+                # 1 and 2. Tasks, and a group of answers to each, scored as they come in.
+                # 3. Groups that teach nothing are drawn again within a budget, or dropped.
+                collected = sample_groups(config, run)
+                run.clock.lap("rollout")
+                # 4. Advantages, and the probabilities that the updates are measured against.
+                run.begin_step(prepare(config, run, collected, reference), step_metrics(collected, run))
+                run.clock.lap("prepare")
+            # 5. Passes over the batch in minibatches, each the sum of its micro-batches.
+            if (batch := run.batch) is not None:
+                while run.state.update < config.updates_per_step:
+                    run.end_update(update(config, run, run.minibatch(batch, run.state.update)))
+                run.clock.lap("update")
+                # 6. The engine gets the new weights, and proves that it serves them.
+                run.sync()
+                run.clock.lap("sync")
+            # 7. Metrics, evaluation, checkpoint.
+            run.end_step()
+        return run.result()
+
+
+def sample_groups(config: GRPOConfig, run: Run) -> Collected:
+    """A step's groups of scored answers. Raises EnvironmentFault if too many have no verdict."""
+    step = run.state.step + 1
+    with run.learner.autocast():
+        collected = collect(
+            run.engine,
+            run.pool,
+            run.sampler,
+            step=step,
+            prompts=config.prompts_per_step,
+            group_size=config.group_size,
+            sampling=config.sampling(),
+            seed=config.seed,
+            terms=config.reward_terms(),
+            refill_rounds=config.refill_rounds,
+            keep_dead=config.keep_dead_groups,
+            max_turns=config.max_turns,
+        )
+    check_faults(collected.groups, limit=config.max_fault_share)
+    if config.rollouts_every and step % config.rollouts_every == 0:
+        run.folder.write_rollouts(step, (t for group in collected.groups for t in group))
+    return collected
+
+
+def prepare(config: GRPOConfig, run: Run, collected: Collected, reference: Policy | None) -> Batch | None:
+    """The live groups as rows with their advantages and the log-probabilities that stay fixed; None if nothing is left."""
+    if not collected.live:
+        return None
+    rewards_PG, valid_PG = group_rewards(collected.live, config.reward_terms())
+    if config.advantage == "leave_one_out":
+        advantages_PG = advantages.leave_one_out(rewards_PG, valid_PG=valid_PG)
+    else:
+        advantages_PG = advantages.group_relative(rewards_PG, config.advantage, valid_PG=valid_PG)
+    batch = training_batch(collected.live, advantages_PG, pad_id=run.pad_id, drop_truncated=config.mask_truncated)
+    if batch is None:
+        return None
+    if config.updates_per_step > 1:
+        batch = batch.with_fields(old_logprobs=run.learner.logprobs(batch, temperature=config.temperature))
+    if not config.sampling().full_distribution:
+        batch = batch.with_fields(kept_log_mass=run.learner.kept_log_mass(batch, config.sampling()))
+    if reference is not None:
+        ref_logprobs_BT = run.learner.logprobs(batch, temperature=config.temperature, policy=reference)
+        batch = batch.with_fields(ref_logprobs=ref_logprobs_BT)
+    return batch
+
+
+def update(config: GRPOConfig, run: Run, batch: Batch) -> Mapping[str, float]:
+    """One optimizer step on these rows."""
+    num_items = float(losses.denominator(config.loss, batch.mask_BT))
+    num_tokens = batch.num_answer_tokens
+    importance = config.importance
+    if importance == "auto":
+        importance = "none" if run.shared and config.sampling().full_distribution else "token_truncate"
+
+    def loss(micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        return grpo_loss(
+            config, micro, logprobs_BT, entropy_BT, num_items=num_items, num_tokens=num_tokens, importance=importance
+        )
+
+    return run.learner.update(
+        batch, loss, temperature=config.temperature, entropy="grad" if config.entropy_coef else "metric"
+    )
+
+
+def grpo_loss(
+    config: GRPOConfig,
+    micro: Batch,
+    logprobs_BT: Tensor,
+    entropy_BT: Tensor | None,
+    *,
+    num_items: float,
+    num_tokens: int,
+    importance: str,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A micro-batch's share of policy loss + kl_coef * KL - entropy_coef * entropy, and of its metrics.
+
+    `num_items` is the policy loss's denominator over the whole update, `num_tokens` the one of what is a mean over tokens.
+    """
+    mask_BT, fields = micro.mask_BT, micro.fields
+    advantages_B = fields["advantages"]
+    # On-policy, the probabilities to compare with are the present ones.
+    old_logprobs_BT = fields.get("old_logprobs", logprobs_BT.detach())
+    metrics: dict[str, Tensor] = {}
+    weights_BT = None
+    if importance != "none":
+        weights_BT = losses.importance_weights(
+            importance,
+            old_logprobs_BT,
+            fields["sampling_logprobs"],
+            mask_BT,
+            high=config.importance_cap,
+            full_distribution=config.sampling().full_distribution,
+            kept_log_mass_BT=fields.get("kept_log_mass"),
+        )
+        metrics["importance_kept"] = weights_BT.sum() / num_tokens
+    loss = losses.policy_loss(
+        config.loss,
+        logprobs_BT=logprobs_BT,
+        old_logprobs_BT=old_logprobs_BT,
+        advantages=advantages_B,
+        mask_BT=mask_BT,
+        num_items=num_items,
+        max_length=config.max_tokens,
+        clip_low=config.clip_low,
+        clip_high=config.clip_high,
+        delta=config.delta,
+        weights_BT=weights_BT,
+    )
+    if "ref_logprobs" in fields:
+        kl_BT = losses.kl("k3", logprobs_BT, fields["ref_logprobs"], mask_BT)
+        kl = losses.aggregate(kl_BT, mask_BT, num_items=num_tokens)
+        loss = loss + config.kl_coef * kl
+        metrics["kl"] = kl
+    if entropy_BT is not None:
+        metrics["entropy"] = entropy_BT.sum() / num_tokens
+        if config.entropy_coef:
+            loss = loss - config.entropy_coef * metrics["entropy"]
+    if "old_logprobs" in fields:
+        low_BT, high_BT = losses.clipped_tokens(
+            logprobs_BT, old_logprobs_BT, advantages_B, mask_BT, clip_low=config.clip_low, clip_high=config.clip_high
+        )
+        metrics["clip_low_share"], metrics["clip_high_share"] = low_BT.sum() / num_tokens, high_BT.sum() / num_tokens
+        metrics["kl_from_old"] = losses.kl("k3", logprobs_BT.detach(), old_logprobs_BT, mask_BT).sum() / num_tokens
+    with torch.no_grad():
+        gap_BT = torch.where(mask_BT, old_logprobs_BT - fields["sampling_logprobs"], 0.0).abs()
+        metrics["mismatch"] = gap_BT.sum() / num_tokens
+    return loss, metrics
+
+
+def step_metrics(collected: Collected, run: Run) -> dict[str, float]:
+    """What a step's episodes were like, and how many groups taught something."""
+    groups = collected.groups
+    return {
+        **episode_metrics(groups),
+        **run.sampler.metrics(),
+        "live_groups": float(len(collected.live)),
+        "dead_group_share": len(collected.dead) / len(groups),
+        "refilled_prompts": float(collected.refilled),
+        "tokens": float(sum(len(t.token_ids) for group in groups for t in group)),
+    }

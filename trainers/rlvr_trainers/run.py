@@ -1,0 +1,339 @@
+"""One run while it goes: its parts, its state, and how both are opened, saved and taken up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr.generation.engine import Engine
+from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr.generation.seeds import derive_seed
+from rlvr.scoring import ScoringPool
+from rlvr.task import Task
+from rlvr.tracking import RunFolder
+from rlvr_trainers.batch import Batch
+from rlvr_trainers.checkpoint import (
+    TrainerState,
+    latest_checkpoint,
+    load_state,
+    restore_random_states,
+    save_checkpoint,
+)
+from rlvr_trainers.engines import open_engine
+from rlvr_trainers.evaluation import eval_tasks, evaluate
+from rlvr_trainers.health import Alarms, WeightWatch
+from rlvr_trainers.learner import Learner, best_device
+from rlvr_trainers.lora import add_adapters, load_adapters
+from rlvr_trainers.progress import Progress
+from rlvr_trainers.recipe_tables import recipe_toml
+from rlvr_trainers.run_config import RunConfig
+from rlvr_trainers.sampler import TaskSampler
+from rlvr_trainers.weight_sync import sync_weights
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run leaves behind."""
+
+    out: Path
+    """The run folder."""
+    model: Path
+    """The last checkpoint: a Hugging Face folder."""
+    steps: int
+    """Steps that this call made."""
+    metrics: Mapping[str, float]
+    """Those of the last step."""
+    accuracy_before: float | None
+    """Eval accuracy of the starting weights, if it was measured."""
+    accuracy_after: float | None
+    """Eval accuracy at the end, if it was measured."""
+
+
+class Stateful(Protocol):
+    """Something whose state belongs in a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from what `state_dict` gave."""
+
+
+@dataclass
+class Run:
+    """The parts of a run. An algorithm drives them; see `train_grpo`."""
+
+    config: RunConfig
+    state: TrainerState
+    tokenizer: Any
+    learner: Learner
+    engine: Engine
+    shared: bool
+    """True if the engine samples from the learner's own module."""
+    pool: ScoringPool
+    sampler: TaskSampler
+    folder: RunFolder
+    eval_tasks: list[Task]
+    progress: Progress
+    alarms: Alarms = field(default_factory=Alarms)
+    clock: Clock = field(default_factory=lambda: Clock())
+    saved: Path | None = None
+    """The newest checkpoint."""
+    made: int = 0
+    """Steps made in this process."""
+    last: Metrics = field(default_factory=dict)
+    """The newest line of metrics."""
+    attached: dict[str, Stateful] = field(default_factory=dict)
+    """What an algorithm has beside the parts of every run; saved and taken up again with them."""
+
+    def __post_init__(self) -> None:
+        self.watch = WeightWatch(self.learner.optimizer.parameters)
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills rows up."""
+        pad_id = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
+
+    def attach(self, name: str, part: Stateful) -> None:
+        """Make a part of an algorithm, such as a critic, part of the run's state. A resumed run restores it here."""
+        self.attached[name] = part
+        if self.saved is None:
+            return
+        if name not in self.state.extra:
+            raise CheckpointError(
+                f"{str(self.saved)!r} holds no {name}; it was written by another algorithm. Resume with the run's own config"
+            )
+        part.load_state_dict(self.state.extra[name])
+
+    def evaluate_start(self) -> None:
+        """Measure the starting weights, unless this run has done so before."""
+        if self.eval_tasks and "accuracy_before" not in self.state.counters:
+            self.folder.log(self.evaluate(0), step=0)
+
+    def begin_step(self, batch: Batch | None, metrics: Mapping[str, float]) -> None:
+        """Keep what the updates of this step work on; a checkpoint between them holds it."""
+        self.state.buffer = {
+            "batch": None if batch is None else batch.tensors(),
+            "metrics": dict(metrics),
+            "updates": [],
+        }
+
+    @property
+    def batch(self) -> Batch | None:
+        """What the step under way trains on; None if all its groups are dead."""
+        assert self.state.buffer is not None
+        tensors = self.state.buffer["batch"]
+        return None if tensors is None else Batch.from_tensors(tensors)
+
+    def minibatch(self, batch: Batch, update: int) -> Batch:
+        """The rows of one update: each pass over the batch has a shuffle of its own."""
+        parts = min(self.config.num_minibatches, batch.num_rows)
+        if parts == 1:
+            return batch
+        turn, part = divmod(update, self.config.num_minibatches)
+        generator = torch.Generator().manual_seed(derive_seed("minibatch", self.config.seed, self.state.step, turn))
+        order = torch.randperm(batch.num_rows, generator=generator)
+        return batch.select(order.tensor_split(parts)[min(part, parts - 1)])
+
+    def end_update(self, measured: Mapping[str, float]) -> None:
+        """Count an update. If a checkpoint is due and more updates follow on this batch, it is written here."""
+        assert self.state.buffer is not None
+        self.watch.check(grad_norm=measured["grad_norm"], learning_rate=measured["learning_rate"])
+        self.state.buffer["updates"].append(dict(measured))
+        self.state.update += 1
+        if self.state.update < self.config.updates_per_step and self._checkpoint_due():
+            self.save()
+
+    def sync(self) -> None:
+        """Give the new weights to the engine."""
+        sync_weights(self.engine, self.learner.model, version=self.learner.optimizer.updates, shared=self.shared)
+
+    def end_step(self) -> None:
+        """Metrics, evaluation and checkpoint, each when due."""
+        assert self.state.buffer is not None
+        step = self.state.step + 1
+        metrics: Metrics = dict(self.state.buffer["metrics"])
+        updates: list[Metrics] = self.state.buffer["updates"]
+        for name in updates[0] if updates else ():
+            metrics[name] = sum(update[name] for update in updates) / len(updates)
+        self.state.step, self.state.update, self.state.buffer = step, 0, None
+        self.alarms.after_step({"step": step, **metrics}, max_tokens=self.config.max_tokens)
+        self.progress.update(step, value=metrics["reward"], tokens=int(metrics["tokens"]))
+        if self.eval_tasks and (step == self.config.steps or _due(step, self.config.eval_every)):
+            metrics |= self.evaluate(step)
+            self.alarms.after_eval(metrics)
+        seconds = self.clock.lap("rest")
+        metrics |= {**{f"time/{name}_s": value for name, value in seconds.items()}}
+        metrics["time/processor_s"] = self.clock.processor_s()
+        metrics["tokens_per_s"] = metrics["tokens"] / max(sum(seconds.values()) - seconds.get("eval", 0.0), 1e-9)
+        self.folder.log(metrics, step=step)
+        self.last = metrics
+        self.made += 1
+        if step == self.config.steps or self._checkpoint_due():
+            self.save()
+
+    def evaluate(self, step: int) -> Metrics:
+        """Measure the policy on the evaluation tasks."""
+        self.clock.lap("rest")
+        with self.learner.autocast():
+            found = evaluate(
+                self.engine,
+                self.eval_tasks,
+                pool=self.pool,
+                sampling=self.config.eval_sampling(),
+                seed=self.config.seed,
+                folder=self.folder,
+                step=step,
+                max_turns=self.config.max_turns,
+            )
+        low, high = found.interval
+        self.state.counters.setdefault("accuracy_before", found.accuracy)
+        self.state.counters["accuracy_after"] = found.accuracy
+        self.progress.say(
+            f"eval at step {step}: accuracy {found.accuracy:.3f} [{low:.3f}, {high:.3f}] on {len(self.eval_tasks)}"
+        )
+        self.clock.lap("eval")
+        return found.metrics()
+
+    def save(self) -> None:
+        """Write a checkpoint of everything."""
+        self.state.learner = self.learner.state_dict()
+        self.state.sampler = self.sampler.state_dict()
+        self.state.extra = {name: part.state_dict() for name, part in self.attached.items()}
+        self.state.counters["alarms"] = self.alarms.state_dict()
+        self.saved = save_checkpoint(
+            self.folder.checkpoints, self.state, self.learner.model, self.tokenizer, keep=self.config.keep_checkpoints
+        )
+        self.state.counters["saved_at"] = self.learner.optimizer.updates
+
+    def result(self) -> TrainResult:
+        """What the run left behind."""
+        assert self.saved is not None
+        counters = self.state.counters
+        before, after = counters.get("accuracy_before"), counters.get("accuracy_after")
+        return TrainResult(self.folder.path, self.saved, self.made, self.last, before, after)
+
+    def _checkpoint_due(self) -> bool:
+        since = self.learner.optimizer.updates - self.state.counters.get("saved_at", 0)
+        return 0 < self.config.checkpoint_every <= since
+
+
+class Clock:
+    """Seconds by phase, since the last time they were taken."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def lap(self, phase: str) -> dict[str, float]:
+        """Book the time since the last lap on a phase; returns all phases."""
+        now = time.perf_counter()
+        self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+        return self._seconds
+
+    def processor_s(self) -> float:
+        """Processor seconds of this process since the step began."""
+        return time.process_time() - self._processor
+
+    def restart(self) -> None:
+        """Forget everything: a step begins."""
+        self._seconds: dict[str, float] = {}
+        self._last, self._processor = time.perf_counter(), time.process_time()
+
+
+@contextmanager
+def open_run(
+    config: RunConfig, *, stage: str, resume: bool = False, engine: Engine | None = None, quiet: bool = False
+) -> Iterator[Run]:
+    """Everything a run needs, from its config or from its last checkpoint; closed again at the end.
+
+    `stage` names the table of `config.toml` that the settings are written to.
+    """
+    out = Path(config.out)
+    if not config.model:
+        raise ConfigError("model is not set; give the folder or hub name of the model to start from")
+    checkpoint = latest_checkpoint(out) if resume else None
+    sampler = TaskSampler(config.mix, seed=config.seed)
+    sampler.check(config.prompts_per_step)
+    unseen = eval_tasks(config.mix, config.eval_tasks, seed=config.seed) if config.eval_tasks else []
+    tokenizer = load_tokenizer(config.model if checkpoint is None else checkpoint)
+    learner = _open_learner(config, checkpoint)
+    state = TrainerState() if checkpoint is None else load_state(checkpoint, learner.model)
+    if state.step >= config.steps:
+        raise ConfigError(
+            f"the run in {str(out)!r} has made {state.step} steps and steps is {config.steps}: nothing is left to do. Raise steps"
+        )
+    folder = RunFolder(out, config_toml=recipe_toml(**{stage: config}), trackers=config.trackers, resume=resume)
+    pool = ScoringPool(config.scoring_workers, config.scoring_timeout_s)
+    progress = Progress(stage, config.steps, done=state.step, quantity="reward", quiet=quiet)
+    owned = engine is None
+    try:
+        if engine is None:
+            options = dict(config.engine_options)
+            engine, shared = open_engine(config.engine, learner.model, tokenizer, path=config.model, options=options)
+        else:
+            shared = False
+        run = Run(config, state, tokenizer, learner, engine, shared, pool, sampler, folder, unseen, progress)
+        if checkpoint is not None:
+            _restore(run, checkpoint)
+        run.sync()
+        yield run
+    finally:
+        progress.close()
+        pool.close()
+        folder.close()
+        if owned and engine is not None:
+            engine.close()
+
+
+def _open_learner(config: RunConfig, checkpoint: Path | None) -> Learner:
+    device = best_device()
+    if config.lora_rank:
+        base = load_model(config.model, device, torch.float32)
+        if checkpoint is None:
+            model = add_adapters(base, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+        else:
+            model = load_adapters(base, checkpoint)
+    else:
+        model = load_model(config.model if checkpoint is None else checkpoint, device, torch.float32)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+        model.train()
+    return Learner(
+        model,
+        config.optimizer(),
+        total_updates=config.steps * config.updates_per_step,
+        token_budget=config.token_budget,
+        device=device,
+    )
+
+
+def _restore(run: Run, checkpoint: Path) -> None:
+    state = run.state
+    try:
+        run.learner.load_state_dict(state.learner)
+        run.sampler.load_state_dict(state.sampler)
+        run.alarms.load_state_dict(state.counters["alarms"])
+        restore_random_states(state.random)
+    except (KeyError, ValueError, RuntimeError) as fault:
+        raise CheckpointError(
+            f"the state in {str(checkpoint)!r} does not fit this run ({fault}); resume with the config in the run folder"
+        ) from fault
+    state.counters["saved_at"] = run.learner.optimizer.updates
+    run.saved = checkpoint
+    run.folder.forget_after(state.step, sampled=state.step + (state.buffer is not None))
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

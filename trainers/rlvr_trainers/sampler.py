@@ -1,0 +1,206 @@
+"""Which tasks a step trains on: a weighted mix of environments, each with its place in its stream.
+
+Every choice is a function of the seed and of the state, so a resumed run draws what the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import rlvr
+from rlvr.errors import ConfigError
+from rlvr.generation.seeds import derive_seed
+from rlvr.task import Task
+
+CURRICULUM_WINDOW = 64
+"""Groups at a level whose mean decides whether to change it."""
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """One environment of a mix."""
+
+    id: str
+    """`namespace/name-vN`."""
+    weight: float = 1.0
+    """Its share of the prompts, relative to the other weights."""
+    level: int | None = None
+    """Level of difficulty; with `curriculum`, the one to start from."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """Knobs on top of the level's."""
+    curriculum: bool = False
+    """Move up a level when the recent mean reward passes `promote_at`, and down when it falls under `demote_at`."""
+    promote_at: float = 0.8
+    """Mean reward of a full window at which the level rises."""
+    demote_at: float = 0.2
+    """Mean reward of a full window at which the level falls."""
+    drop_solved: bool = False
+    """Leave out rows of a data set whose whole group was right when they last came up."""
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ConfigError(
+                f"{self.id} has weight {self.weight}, so it would never be drawn; leave it out of the mix"
+            )
+        if not 0 <= self.demote_at < self.promote_at <= 1:
+            raise ConfigError(
+                f"{self.id} has demote_at={self.demote_at} and promote_at={self.promote_at}; it needs 0 <= demote_at < "
+                "promote_at <= 1"
+            )
+
+
+def env_mix(env: str, level: int | None, knobs: Mapping[str, Any], envs: Sequence[EnvConfig]) -> tuple[EnvConfig, ...]:
+    """The environments of a config that names one (`env`, `level`, `knobs`) or several (`envs`).
+
+    Raises ConfigError if it names none, or does both.
+    """
+    if env and envs:
+        raise ConfigError(
+            f"both env = {env!r} and a list of envs are set; put {env!r} into the list or drop one of them"
+        )
+    if not env and not envs:
+        raise ConfigError('no environment is named; set env = "namespace/name-v0", or a list of [[envs]]')
+    return (EnvConfig(env, level=level, knobs=knobs),) if env else tuple(envs)
+
+
+class TaskSampler:
+    """Draws training tasks. `observe` tells it how groups fared; `state_dict` is everything it remembers."""
+
+    def __init__(self, envs: Sequence[EnvConfig], *, seed: int) -> None:
+        self.seed = seed
+        self._streams = [_Stream(env, seed) for env in envs]
+        self._total_weight = sum(env.weight for env in envs)
+
+    def draw(self, count: int, *, step: int, attempt: int = 0) -> list[Task]:
+        """`count` tasks for a step; `attempt` numbers the refills within it."""
+        picks = [self._pick(step, attempt, slot) for slot in range(count)]
+        return [stream.next() for stream in picks]
+
+    def check(self, count: int) -> None:
+        """Raises ConfigError if one step would ask the same prompt twice."""
+        for stream in self._streams:
+            size = stream.size()
+            if size is not None and len(self._streams) == 1 and count > size:
+                raise ConfigError(
+                    f"prompts_per_step is {count} and {stream.env.id} has {size} training tasks; a step would repeat some. "
+                    f"Set prompts_per_step to {size} or fewer"
+                )
+
+    def observe(self, task: Task, mean_reward: float) -> None:
+        """A finished group's mean reward, for the curriculum and the filter of solved rows."""
+        for stream in self._streams:
+            if stream.env.id == task.env_id:
+                stream.observe(task, mean_reward)
+                return
+
+    def metrics(self) -> dict[str, float]:
+        """The level that each curriculum stands at."""
+        return {f"{s.env.id}/level": float(s.level) for s in self._streams if s.env.curriculum and s.level is not None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values; the inverse of `load_state_dict`."""
+        return {"streams": [stream.state_dict() for stream in self._streams]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken. Raises ConfigError for another mix."""
+        ids = [stream.env.id for stream in self._streams]
+        if [values["id"] for values in state["streams"]] != ids:
+            raise ConfigError(f"the checkpoint was trained on {[v['id'] for v in state['streams']]}, this run on {ids}")
+        for stream, values in zip(self._streams, state["streams"], strict=True):
+            stream.load_state_dict(values)
+
+    def _pick(self, step: int, attempt: int, slot: int) -> _Stream:
+        if len(self._streams) == 1:
+            return self._streams[0]
+        point = derive_seed("mix", self.seed, step, attempt, slot) / 2.0**63 * self._total_weight
+        for stream in self._streams:
+            point -= stream.env.weight
+            if point < 0:
+                return stream
+        return self._streams[-1]
+
+
+class _Stream:
+    """One environment's tasks in order: for a data set a new shuffle every epoch."""
+
+    def __init__(self, env: EnvConfig, seed: int) -> None:
+        self.env = env
+        self.spec = rlvr.spec(env.id)
+        self.level = env.level
+        if env.curriculum:
+            if len(self.spec.levels) < 2:
+                raise ConfigError(f"{env.id} has {len(self.spec.levels)} levels; a curriculum needs at least 2")
+            self.level = env.level or 0
+        self._seed = seed
+        self._next = 0
+        self._solved: set[str] = set()
+        self._recent: list[float] = []
+        self._knobs = self.spec.resolve_knobs(self.level, env.knobs)
+        size = self.size()
+        if size == 0:
+            raise ConfigError(
+                f"{env.id} has no training task with {self._knobs}; choose other knobs or another environment"
+            )
+        if env.drop_solved and size is None:
+            raise ConfigError(
+                f"{env.id} draws its tasks without end, so drop_solved would never meet one again; leave it out"
+            )
+
+    def size(self) -> int | None:
+        return self.spec.count("train", self._knobs)
+
+    def next(self) -> Task:
+        size = self.size()
+        if size is None:
+            task = self.spec.task(self._next, seed=self._seed, knobs=self._knobs)
+            self._next += 1
+            return task
+        for _ in range(2 * size):  # at most one pass over everything, whatever the epoch it starts in
+            epoch, place = divmod(self._next, size)
+            self._next += 1
+            # The stream's own shuffle by seed gives every epoch another order.
+            task = self.spec.task(place, seed=f"{self._seed}/epoch/{epoch}", knobs=self._knobs)
+            if task.key not in self._solved:
+                return task
+        raise ConfigError(
+            f"all {size} training tasks of {self.env.id} are solved and drop_solved leaves them out; the run is finished, or set "
+            "drop_solved = false"
+        )
+
+    def observe(self, task: Task, mean_reward: float) -> None:
+        if self.env.drop_solved:
+            (self._solved.add if mean_reward == 1.0 else self._solved.discard)(task.key)
+        if not self.env.curriculum or self.level is None or task.knobs != self._knobs:
+            return
+        self._recent.append(mean_reward)
+        if len(self._recent) < CURRICULUM_WINDOW:
+            return
+        mean = sum(self._recent) / len(self._recent)
+        if mean >= self.env.promote_at and self.level + 1 < len(self.spec.levels):
+            self._move_to(self.level + 1)
+        elif mean <= self.env.demote_at and self.level > 0:
+            self._move_to(self.level - 1)
+        else:
+            self._recent.pop(0)
+
+    def _move_to(self, level: int) -> None:
+        self.level = level
+        self._knobs = self.spec.resolve_knobs(level, self.env.knobs)
+        self._recent = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.env.id,
+            "next": self._next,
+            "level": self.level,
+            "recent": list(self._recent),
+            "solved": sorted(self._solved),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._next, self._recent, self._solved = state["next"], list(state["recent"]), set(state["solved"])
+        if self.env.curriculum:
+            self._move_to(state["level"])
+            self._recent = list(state["recent"])

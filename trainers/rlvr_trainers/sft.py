@@ -1,0 +1,190 @@
+"""Supervised fine-tuning on worked solutions or on verified rollouts: the start before reinforcement learning.
+
+The examples are prompt and answer as tokens; only the answer's tokens carry loss, each the same weight. Rejection sampling
+fine-tuning is the same loop on the rollouts of a run that a verifier found correct.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import rlvr
+from rlvr.chat import encode, prompt_ids
+from rlvr.errors import ConfigError
+from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr.generation.seeds import derive_seed
+from rlvr.tracking import RunFolder, read_rollouts, rollout_files
+from rlvr_trainers.batch import Batch
+from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
+from rlvr_trainers.learner import Learner, best_device
+from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
+from rlvr_trainers.progress import Progress
+from rlvr_trainers.recipe_tables import recipe_toml
+from rlvr_trainers.sampler import EnvConfig, env_mix
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """One supervised run."""
+
+    model: str = ""
+    """Folder or hub name of the model to start from."""
+    out: str = "runs/sft"
+    """Run folder; must not hold a run already."""
+    env: str = ""
+    """Environment whose worked solutions are learned, where there is one."""
+    level: int | None = None
+    """Its level of difficulty."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """Its knobs, on top of the level's."""
+    envs: tuple[EnvConfig, ...] = ()
+    """A mix of environments in place of `env`."""
+    rollouts: str = ""
+    """A run folder whose correct rollouts are learned in place of worked solutions."""
+    examples: int = 1000
+    """Worked solutions to learn from; they are repeated if the run is longer."""
+    steps: int = 100
+    """Optimizer updates."""
+    batch_size: int = 64
+    """Examples an update."""
+    learning_rate: float = 1e-5
+    """Peak step size."""
+    warmup: int = 0
+    """Updates over which the step size rises."""
+    schedule: ScheduleKind = "linear"
+    """What the step size does after that."""
+    weight_decay: float = 0.0
+    """Decoupled decay of matrices."""
+    max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it."""
+    token_budget: int = 16_384
+    """Padded tokens of a micro-batch; it changes memory and speed, not the update."""
+    seed: int = 0
+    """Names the examples and their order."""
+    trackers: tuple[str, ...] = ()
+    """Of tensorboard, wandb, trackio."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1 or self.examples < 1:
+            raise ConfigError(
+                f"sft has steps={self.steps}, batch_size={self.batch_size}, examples={self.examples}; nothing would be "
+                "learned. Give at least 1 of each"
+            )
+
+    def optimizer(self) -> OptimizerConfig:
+        """The settings that the optimizer reads."""
+        return OptimizerConfig(
+            self.learning_rate,
+            self.warmup,
+            self.schedule,
+            weight_decay=self.weight_decay,
+            max_grad_norm=self.max_grad_norm,
+        )
+
+
+@dataclass(frozen=True)
+class Example:
+    """An episode to imitate."""
+
+    token_ids: list[int]
+    """Prompt and answer; an answer ends with the end token."""
+    loss_mask: list[bool]
+    """True for the tokens to learn: what the model says, in every turn."""
+
+
+def train_sft(config: SFTConfig, *, quiet: bool = False) -> Path:
+    """Train, and return the Hugging Face folder of the result."""
+    if not config.model:
+        raise ConfigError("sft needs model = the folder or hub name of the model to start from")
+    tokenizer = load_tokenizer(config.model)
+    examples = verified_examples(config) if config.rollouts else worked_examples(config, tokenizer)
+    if config.batch_size > len(examples):
+        raise ConfigError(
+            f"batch_size is {config.batch_size} and there are {len(examples)} examples; an update would repeat some. Lower "
+            "batch_size or raise examples"
+        )
+    device = best_device()
+    learner = Learner(
+        load_model(config.model, device, torch.float32),
+        config.optimizer(),
+        total_updates=config.steps,
+        token_budget=config.token_budget,
+        device=device,
+    )
+    folder = RunFolder(config.out, config_toml=recipe_toml(sft=config), trackers=config.trackers)
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    with Progress("sft", config.steps, quantity="loss", quiet=quiet) as progress:
+        for step in range(1, config.steps + 1):
+            begin = time.perf_counter()
+            chosen = draw_examples(examples, config.batch_size, step, config.seed)
+            batch = Batch.from_rows(
+                [example.token_ids for example in chosen],
+                [example.loss_mask for example in chosen],
+                pad_id=pad_id,
+            )
+            num_tokens = batch.num_answer_tokens
+
+            def loss(
+                micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None, num_tokens: int = num_tokens
+            ) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+                return -logprobs_BT.sum() / num_tokens, {}
+
+            metrics = learner.update(batch, loss, entropy="none")
+            tokens = int(batch.lengths_B.sum())
+            folder.log({**metrics, "tokens_per_s": tokens / (time.perf_counter() - begin)}, step=step)
+            progress.update(step, value=metrics["loss"], tokens=tokens)
+    state = TrainerState(step=config.steps, learner=learner.state_dict())
+    path = save_checkpoint(folder.checkpoints, state, learner.model, tokenizer)
+    folder.close()
+    return path
+
+
+def worked_examples(config: SFTConfig, tokenizer: Any) -> list[Example]:
+    """Worked solutions of training tasks, in the prompt format that rollouts use. Raises ConfigError if none are written."""
+    examples = []
+    mix = env_mix(config.env, config.level, config.knobs, config.envs)
+    total_weight = sum(env.weight for env in mix)
+    for env in mix:
+        spec = rlvr.spec(env.id)
+        if spec.solution is None:
+            raise ConfigError(
+                f"{env.id} writes no worked solutions to learn from; give rollouts = a run folder with correct answers, or an "
+                "environment with @spec.worked_solution"
+            )
+        count = round(config.examples * env.weight / total_weight)
+        for task in rlvr.tasks(env.id, "train", count, f"sft/{config.seed}", level=env.level, **env.knobs):
+            prompt = prompt_ids(tokenizer, task.messages, task.tools)
+            answer = [*encode(tokenizer, spec.solution(task)), tokenizer.eos_token_id]
+            examples.append(Example([*prompt, *answer], [False] * len(prompt) + [True] * len(answer)))
+    return examples
+
+
+def verified_examples(config: SFTConfig) -> list[Example]:
+    """The correct rollouts of a run, each once. Raises ConfigError if there are none."""
+    found: dict[tuple[int, ...], Example] = {}
+    for path in rollout_files(config.rollouts).values():
+        for trajectory in read_rollouts(path):
+            score = trajectory.score
+            if score is not None and score.correct and trajectory.finish == "stop":
+                for part in trajectory.samples:
+                    found.setdefault(tuple(part.token_ids), Example(part.token_ids, part.loss_mask))
+    if not found:
+        raise ConfigError(f"{config.rollouts!r} holds no rollout that was correct; there is nothing to learn from it")
+    return list(found.values())
+
+
+def draw_examples(examples: list[Example], count: int, step: int, seed: int) -> list[Example]:
+    """The examples of an update: a new shuffle every epoch, a function of (seed, step)."""
+    per_epoch = len(examples) // count
+    epoch, place = divmod(step - 1, per_epoch)
+    order = list(range(len(examples)))
+    random.Random(derive_seed("sft", seed, epoch)).shuffle(order)
+    return [examples[i] for i in order[place * count : (place + 1) * count]]
