@@ -46,12 +46,14 @@ def rollout(
     seed: int,
     max_turns: int | None = None,
     max_context: int | None = None,
+    occurrences: Sequence[int] | None = None,
     on_group: OnGroup | None = None,
 ) -> list[list[Trajectory]]:
     """Sample `group_size` episodes of each task: P lists of G trajectories, in order.
 
     An episode's draws follow from `seed`, the task and the answer's number, not from what else is in the batch; a task
-    that is given twice is drawn differently each time. `max_turns` and `max_context` (tokens, prompt included) tighten
+    that is given twice is drawn differently each time (`occurrences` says which time each one is, where a caller counts
+    them over several calls; else they are counted here). `max_turns` and `max_context` (tokens, prompt included) tighten
     what the environment and the model allow. `on_group(number, trajectories)` is called, in this thread, as soon as
     the last Score of a group is in.
 
@@ -65,7 +67,8 @@ def rollout(
     seen: Counter[str] = Counter()
     for number, task in enumerate(tasks):
         turns = _turn_limit(task)
-        play.open(number, task, group_size, seen[task.id], turns if max_turns is None else min(turns, max_turns))
+        occurrence = seen[task.id] if occurrences is None else occurrences[number]
+        play.open(number, task, group_size, occurrence, turns if max_turns is None else min(turns, max_turns))
         seen[task.id] += 1
     left = dict(enumerate(play.groups))
     while play.round():
