@@ -1,0 +1,204 @@
+"""PPO: its five stages do what they say, and a killed run goes on bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr.tracking import read_metrics, read_rollouts, rollout_files
+from rlvr_trainers.checkpoint import STATE_FILE, list_checkpoints
+from rlvr_trainers.grpo import GRPOConfig, train_grpo
+from rlvr_trainers.kl_control import KLController
+from rlvr_trainers.ppo import PPOConfig, train_ppo
+from rlvr_trainers.scalar_model import load_scalar_model
+
+
+def small(model: Path, env: str, out: Path, **settings) -> PPOConfig:
+    defaults = {
+        "steps": 2, "prompts_per_step": 64, "max_tokens": 4, "learning_rate": 1e-2, "critic_learning_rate": 1e-2,
+        "scoring_workers": 1, "seed": 1,
+    }  # fmt: skip
+    return PPOConfig(model=str(model), env=env, out=str(out), **{**defaults, **settings})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def timeless(run: Path) -> list[dict[str, float]]:
+    return [
+        {k: v for k, v in row.items() if not k.startswith("time/") and k != "tokens_per_s"} for row in read_metrics(run)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_a_run_killed_at_any_update_goes_on_bit_for_bit(tiny_model, last_letter, tmp_path, critic):
+    # 2 steps of 2 passes in 2 minibatches, with everything that has a state: checkpoints stand between all updates.
+    config = small(
+        tiny_model, last_letter, tmp_path / "whole", critic=critic, num_iterations=2, num_minibatches=2,
+        checkpoint_every=1, keep_checkpoints=99, kl_coef=0.1, kl_in="reward", kl_kind="k1", kl_target=0.01, kl_horizon=100,
+        entropy_coef=0.01, token_budget=200, schedule="linear", eval_tasks=4, eval_every=1,
+    )  # fmt: skip
+    whole = train_ppo(config, quiet=True)
+    assert all(row["reward"] > 0 for row in read_metrics(tmp_path / "whole") if row["step"])
+    checkpoints = list_checkpoints(tmp_path / "whole" / "checkpoints")
+    assert [path.name for path in checkpoints] == [
+        "step-000000-001", "step-000000-002", "step-000000-003", "step-000001",
+        "step-000001-001", "step-000001-002", "step-000001-003", "step-000002",
+    ]  # fmt: skip
+    state = torch.load(whole.model / STATE_FILE, weights_only=True)
+    assert set(state["extra"]) == {"critic", "kl"}
+    for number, checkpoint in enumerate(checkpoints[:-1]):
+        out = tmp_path / f"resumed-{number}"
+        shutil.copytree(tmp_path / "whole", out)
+        for later in list_checkpoints(out / "checkpoints")[number + 1 :]:
+            shutil.rmtree(later)
+        resumed = train_ppo(replace(config, out=str(out)), resume=True, quiet=True)
+        assert same(weights(resumed.model), weights(whole.model)), checkpoint.name
+        assert timeless(out) == timeless(tmp_path / "whole"), checkpoint.name
+        again = torch.load(resumed.model / STATE_FILE, weights_only=True)
+        assert again["extra"]["kl"] == state["extra"]["kl"]
+        part = "model" if critic == "own" else "head"
+        assert same(again["extra"]["critic"][part], state["extra"]["critic"][part]), checkpoint.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_micro_batches_change_nothing_but_rounding(tiny_model, last_letter, tmp_path, critic):
+    outs = []
+    for budget in (10_000, 200, 1):
+        config = small(
+            tiny_model, last_letter, tmp_path / str(budget), critic=critic, steps=1, num_minibatches=2,
+            entropy_coef=0.01, kl_coef=0.1, token_budget=budget,
+        )  # fmt: skip
+        outs.append(weights(train_ppo(config, quiet=True).model))
+    start = weights(tiny_model)
+    moved = max((outs[0][name] - start[name]).abs().max().item() for name in start)
+    apart = max((outs[0][name] - other[name]).abs().max().item() for other in outs[1:] for name in start)
+    assert moved > 5e-3
+    assert apart < 0.02 * moved
+
+
+def test_value_pretraining_trains_the_critic_alone(tiny_model, last_letter, tmp_path):
+    for critic in ("own", "shared"):
+        config = small(
+            tiny_model, last_letter, tmp_path / critic, critic=critic, steps=2, value_pretraining_steps=1,
+            checkpoint_every=1, keep_checkpoints=9,
+        )  # fmt: skip
+        result = train_ppo(config, quiet=True)
+        first, second = read_metrics(tmp_path / critic)
+        assert first["grad_norm"] == 0.0
+        assert first["reward"] > 0.0
+        assert first["value_grad_norm"] > 0.0
+        assert second["grad_norm"] > 0.0
+        assert not same(weights(result.model), weights(tiny_model))
+
+
+def test_a_run_of_nothing_but_pretraining_is_refused(tiny_model, last_letter, tmp_path):
+    with pytest.raises(ConfigError, match="no policy would be trained"):
+        small(tiny_model, last_letter, tmp_path, steps=2, value_pretraining_steps=2)
+
+
+def test_the_kl_starts_at_zero_and_is_charged_on_the_reward(tiny_model, last_letter, tmp_path):
+    config = small(tiny_model, last_letter, tmp_path / "run", steps=3, kl_coef=0.5, kl_in="reward", kl_kind="k1")
+    train_ppo(config, quiet=True)
+    rows = read_metrics(tmp_path / "run")
+    assert rows[0]["kl_from_reference"] == pytest.approx(0.0, abs=1e-6)
+    assert rows[0]["kl_coef"] == 0.5
+    assert abs(rows[2]["kl_from_reference"]) > 1e-4
+
+
+def test_the_kl_coefficient_follows_its_target_within_a_fifth():
+    control = KLController(0.1, target=0.02, horizon=64)
+    control.observe(0.022, num_rows=32)  # error 0.1, half a horizon
+    assert control.coefficient == pytest.approx(0.105)
+    control.observe(1.0, num_rows=64)  # held to 0.2
+    assert control.coefficient == pytest.approx(0.126)
+    other = KLController(0.1, target=0.02, horizon=64)
+    other.load_state_dict(control.state_dict())
+    assert other.coefficient == control.coefficient
+    fixed = KLController(0.1)
+    fixed.observe(9.0, num_rows=999)
+    assert fixed.coefficient == 0.1
+    with pytest.raises(ConfigError, match="stays 0"):
+        KLController(0.0, target=0.1)
+
+
+@pytest.fixture
+def reward_model(tiny_model, tmp_path) -> Path:
+    """A reward model with random opinions."""
+    from transformers import AutoTokenizer
+
+    model = load_scalar_model(tiny_model, torch.device("cpu"))
+    torch.manual_seed(0)
+    torch.nn.init.normal_(model.score.weight)
+    model.save_pretrained(tmp_path / "judge")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "judge")
+    return tmp_path / "judge"
+
+
+def test_a_reward_model_judges_beside_the_verifier(tiny_model, last_letter, tmp_path, reward_model):
+    config = small(
+        tiny_model, last_letter, tmp_path / "run", steps=1, reward_model=str(reward_model),
+        part_weights={"reward_model": 1.0},
+    )  # fmt: skip
+    train_ppo(config, quiet=True)
+    (row,) = read_metrics(tmp_path / "run")
+    (path,) = rollout_files(tmp_path / "run").values()
+    opinions = [t.score.parts["reward_model"] for t in read_rollouts(path)]
+    assert row["part/reward_model"] == pytest.approx(sum(opinions) / len(opinions))
+    assert len(set(opinions)) > 1
+    assert row["reward"] in {n / 64 for n in range(65)}, "the verdict is reported as it was"
+
+
+def test_a_reward_model_can_pay_for_steps(tiny_model, last_letter, tmp_path, reward_model):
+    config = small(
+        tiny_model, last_letter, tmp_path / "run", steps=1, reward_model=str(reward_model), process_weight=0.5,
+        step_separator="a",
+    )  # fmt: skip
+    train_ppo(config, quiet=True)
+    (row,) = read_metrics(tmp_path / "run")
+    assert row["return_mean"] != pytest.approx(row["reward"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "pppo"}, "Did you mean 'ppo'"),
+        ({"kl_kind": "k4"}, "kl_kind 'k4' is not known"),
+        ({"lam": 1.5}, "lam 1.5"),
+        ({"kl_coef": -1.0}, "kl_coef is -1.0"),
+        ({"critic": "shared", "critic_model": "x"}, "shares the policy's trunk"),
+        ({"reward_model": "x"}, "counts nowhere"),
+        ({"process_weight": 1.0}, "reward_model names none"),
+        ({"kl_target": 0.1}, "stays 0"),
+        ({"critic_learning_rate": 0.0}, "learning_rate is 0.0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_starts(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        PPOConfig(model="m", env="e/e-v0", **settings)
+
+
+def test_a_run_of_another_algorithm_is_not_taken_up(tiny_model, last_letter, tmp_path):
+    config = small(tiny_model, last_letter, tmp_path / "run", steps=1)
+    train_grpo(
+        GRPOConfig(
+            model=config.model, env=config.env, out=config.out, steps=1, prompts_per_step=16, group_size=8, max_tokens=4,
+            learning_rate=1e-2, scoring_workers=1,
+        ),
+        quiet=True,
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="holds no critic"):
+        train_ppo(replace(config, steps=2), resume=True, quiet=True)
