@@ -31,7 +31,7 @@ class TokenBuffer:
     logprobs: list[float] = field(default_factory=list)
     """Log-probability of a sampled token, in nats, in the distribution it was drawn from; 0.0 elsewhere."""
     spans: list[Span] = field(default_factory=list)
-    """Which weights sampled which tokens, in order, one entry a turn."""
+    """Which weights sampled which tokens, in order; more than one entry for a turn if they changed on the way."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,7 +53,12 @@ class TokenBuffer:
                 f"the engine returned {count} tokens with {len(completion.logprobs)} log-probabilities. "
                 "Such a turn cannot be trained on; the engine's answer is damaged."
             )
-        self.spans.append(Span(completion.weight_version, len(self.ids), len(self.ids) + count))
+        starts = completion.version_starts or ((completion.weight_version, 0),)
+        ends = [*(start for _, start in starts[1:]), count]
+        first = len(self.ids)
+        self.spans += [
+            Span(version, first + start, first + end) for (version, start), end in zip(starts, ends, strict=True)
+        ]
         self.ids += completion.token_ids
         self.mask += [True] * count
         self.logprobs += completion.logprobs

@@ -74,6 +74,8 @@ class Completion:
     """`stop`: an end token or stop text. `length`: the limit. `abort`: stopped from outside."""
     weight_version: int
     """The version of the weights that sampled the tokens (the oldest, if they changed on the way)."""
+    version_starts: tuple[tuple[int, int], ...] = ()
+    """Where weights changed on the way: (version, place of its first token) for each; empty if they did not."""
 
 
 @runtime_checkable
@@ -94,7 +96,10 @@ class Engine(Protocol):
         """Serve these weights from now on, under this version. Raises EngineError if a name or shape does not fit."""
 
     def fingerprint(self) -> str:
-        """A digest of the weights that are really served; equal weights give equal digests."""
+        """A digest of the weights that are really served; for one engine, equal weights give equal digests."""
+
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """Log-probability at temperature 1, in nats, of each given token after the first, under the weights served."""
 
     def close(self) -> None:
         """Free what the engine holds; calling it twice is harmless."""

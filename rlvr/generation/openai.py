@@ -95,6 +95,10 @@ class OpenAIEngine:
         """A digest of the address and the model's name: what weights stand behind it cannot be seen from here."""
         return hashlib.sha256(f"{self._url} {self._model}".encode()).hexdigest()
 
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """Not possible: raises EngineError."""
+        raise EngineError(f"the endpoint {self._url} does not score given tokens. Use engine 'transformers' or 'vllm'.")
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

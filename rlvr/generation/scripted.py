@@ -50,6 +50,10 @@ class ScriptedEngine:
         script = getattr(self._answers, "__qualname__", None) or repr(self._answers)
         return hashlib.sha256(script.encode("utf-8", "surrogatepass")).hexdigest()
 
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """0 for each token: a script is certain of whatever it says."""
+        return [0.0] * (len(token_ids) - 1)
+
     def close(self) -> None:
         """Nothing is held."""
 

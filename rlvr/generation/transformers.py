@@ -15,6 +15,7 @@ from rlvr.errors import ConfigError, EngineError
 from rlvr.generation.decoding import Row, StopTexts, decode
 from rlvr.generation.engine import Completion, Request, Sampling
 from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr.generation.proof import forced_logprobs
 from rlvr.generation.seeds import row_seed
 
 
@@ -155,6 +156,11 @@ class TransformersEngine:
     def fingerprint(self) -> str:
         """The digest of the module that is served, by `weights_fingerprint`."""
         return weights_fingerprint(self._model.named_parameters())
+
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """Log-probability at temperature 1, in nats, of each given token after the first."""
+        with torch.no_grad(), _evaluating(self._model):
+            return forced_logprobs(self._model, token_ids)
 
     def close(self) -> None:
         """Let go of the model."""

@@ -22,6 +22,14 @@ def test_a_buffer_marks_sampled_tokens_and_keeps_their_logprobs() -> None:
     assert buffer.spans == [Span(3, 2, 4)]
 
 
+def test_weights_that_changed_in_the_middle_of_a_turn_have_spans_of_their_own() -> None:
+    buffer = TokenBuffer()
+    buffer.append_prompt([9, 9])
+    buffer.append_sampled(Completion([1, 2, 3], [-1.0] * 3, "stop", 4, version_starts=((4, 0), (5, 1))))
+    assert buffer.spans == [Span(4, 2, 3), Span(5, 3, 5)]
+    assert buffer.weight_version == 4
+
+
 def test_a_buffer_names_the_oldest_weights_that_sampled_any_of_it() -> None:
     buffer = TokenBuffer()
     assert buffer.weight_version == 0
