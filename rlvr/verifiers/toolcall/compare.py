@@ -8,9 +8,36 @@ from typing import Any
 from rlvr.verifiers.toolcall.policy import Policy, fold
 from rlvr.verifiers.toolcall.schema import is_object, resolve, types_of
 
+_SCALARS = (str, int, float, bool)
+
 MISSING = object()
 """Stands for an argument that is not there."""
 _TRUE, _FALSE = ("true", "1", "yes", "on", "t", "y"), ("false", "0", "no", "off", "f", "n")
+
+
+def plainly_allowed(arguments: Mapping[str, Any], wanted: Mapping[str, Any], choices: bool) -> bool:
+    """True if every argument is a scalar that gold names literally, of the same type, and no other is there.
+
+    Enough for most right answers, without schema, folding or paths; False says nothing.
+    """
+    absent = 0
+    for key, options in wanted.items():
+        value = arguments.get(key, MISSING)
+        if not choices:
+            if value != options or type(value) is not type(options) or type(value) not in _SCALARS:
+                return False
+            continue
+        if type(options) is not list:
+            return False
+        if value is MISSING:
+            if "" not in options:
+                return False
+            absent += 1
+            continue
+        kind = type(value)
+        if kind not in _SCALARS or value == "" or not any(value == one and kind is type(one) for one in options):
+            return False
+    return len(arguments) == len(wanted) - absent
 
 
 class Comparison:
@@ -49,8 +76,14 @@ class Comparison:
     def _same_text(self, value: str, gold: str, schema: Any, path: str) -> bool:
         if value == gold:
             return True
+        first, wanted = value[:1], gold[:1]
+        if first.isalnum() and wanted.isalnum() and first.casefold()[0] != wanted.casefold()[0]:
+            return False  # folding drops no letter and no digit
         if fold(value) != fold(gold):
             return False
+        part = resolve(schema, self.root)
+        if is_object(part) and isinstance(part.get("enum"), list) and gold in part["enum"]:
+            return False  # its members are exact: a genotype "aa" is not "AA"
         self.folds.append((value, gold, schema, path))
         return True
 

@@ -15,7 +15,7 @@ from rlvr.errors import ConfigError
 from rlvr.verifiers.toolcall.bfcl import bfcl_accepts
 from rlvr.verifiers.toolcall.calls import ParsedCall, ParsedResponse
 from rlvr.verifiers.toolcall.checking import check_call, clip, valid_as
-from rlvr.verifiers.toolcall.compare import MISSING, Comparison, join, property_of
+from rlvr.verifiers.toolcall.compare import MISSING, Comparison, join, plainly_allowed, property_of
 from rlvr.verifiers.toolcall.policy import Policy, find_policy
 from rlvr.verifiers.toolcall.schema import ToolSet, is_object, nearest, types_of
 
@@ -137,7 +137,7 @@ def match(
         fits = [[call.ok and _bfcl_fits(call, want, toolset) for want in wanted] for call in made]
         pairs = _first_fit(fits, len(wanted))
     else:
-        fits = [[call.ok and _fits(call, want, toolset, rules) for want in wanted] for call in made]
+        fits = [[call.status == "ok" and _fits(call, want, toolset, rules) for want in wanted] for call in made]
         pairs = _maximum_matching(fits)
     taken = set(pairs.values())
     missing = len(wanted) - len(taken)
@@ -158,7 +158,9 @@ _RIGHT = CallVerdict(True)
 
 
 def _fits(call: ParsedCall, want: Wanted, tools: ToolSet, rules: Policy) -> bool:
-    return call.name == want.name and _difference(call, want, tools, rules) is None
+    return call.name == want.name and (
+        plainly_allowed(call.arguments, want.arguments, want.choices) or _difference(call, want, tools, rules) is None
+    )
 
 
 def _bfcl_fits(call: ParsedCall, want: Wanted, tools: ToolSet) -> bool:

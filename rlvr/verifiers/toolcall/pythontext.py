@@ -33,6 +33,7 @@ _escape = re.compile(
     r"\\(?:(\n)|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|N\{([^{}\\]{1,80})\}|([0-7]{1,3})|(.))", re.DOTALL
 )
 _SIMPLE = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+_SPACES = (" ", "\n", "\t", "\r", "\f")
 _CONSTANTS: dict[str, bool | None] = {"True": True, "False": False, "None": None}
 
 
@@ -59,7 +60,8 @@ class PythonReader:
 
     def take(self, token: str) -> bool:
         """Go past white space and, if it is next, past `token`."""
-        self.space()
+        if self.text[self.position : self.position + 1] in _SPACES:
+            self.space()
         if self.text.startswith(token, self.position, self.end):
             self.position += len(token)
             return True
@@ -111,7 +113,7 @@ class PythonReader:
         """One literal."""
         self.space()
         self.count()
-        character = self.peek()
+        character = self.text[self.position] if self.position < self.end else ""
         if character in ("[", "{", "("):
             if depth > MAX_DEPTH:
                 raise Unreadable("too_large", f"more than {MAX_DEPTH} levels of nesting", self.position)
@@ -119,9 +121,10 @@ class PythonReader:
             if character == "[":
                 return self.items("]", depth)[0]
             return self.mapping(depth) if character == "{" else self.parenthesis(depth)
-        found = _string.match(self.text, self.position, self.end)
-        if found:
-            return self.strings(found)
+        if character in "'\"rRuU":
+            found = _string.match(self.text, self.position, self.end)
+            if found:
+                return self.strings(found)
         found = _number.match(self.text, self.position, self.end)
         if found:
             return self.number(found)
@@ -187,7 +190,8 @@ class PythonReader:
             raw = following.group(1) in ("r", "R")
             parts.append(body if raw or "\\" not in body else unescape(body, following.start()))
             self.space()
-            following = _string.match(self.text, self.position, self.end)
+            more = self.text[self.position : self.position + 1] in ("'", '"', "r", "R", "u", "U")
+            following = _string.match(self.text, self.position, self.end) if more else None
         return "".join(parts)
 
     def number(self, found: re.Match[str]) -> int | float:

@@ -174,5 +174,12 @@ def type_of(value: Any) -> str:
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """` Did you mean 'x'?`, or nothing if no name is near."""
-    near = difflib.get_close_matches(name[:64], names, n=1) if len(names) <= 200 else []
+    lowered = name[:64].lower()
+    # The ratio is slow, and two names of one length class that share their first or last letters are the likely ones.
+    likely = [
+        each
+        for each in names[:200]
+        if abs(len(each) - len(lowered)) <= 4 and (each[:2].lower() == lowered[:2] or each[-3:].lower() == lowered[-3:])
+    ]
+    near = difflib.get_close_matches(name[:64], likely, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
