@@ -79,6 +79,21 @@ def test_an_unknown_scale_and_a_flat_list_are_refused():
         advantages.group_relative(torch.zeros(4))
 
 
+def test_every_rung_of_the_ladder_has_a_name():
+    rewards_PG = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=D)
+    close(advantages.outcome("raw", rewards_PG), [[1, 0], [1, 1]])
+    close(advantages.outcome("batch_mean", rewards_PG), [[0.25, -0.75], [0.25, 0.25]])
+    close(advantages.outcome("none", rewards_PG), [[0.5, -0.5], [0, 0]])
+    close(advantages.outcome("leave_one_out", rewards_PG), [[1, -1], [0, 0]])
+    for kind in ("std", "batch"):
+        assert torch.equal(advantages.outcome(kind, rewards_PG), advantages.group_relative(rewards_PG, kind))
+    valid_PG = torch.tensor([[True, True], [False, False]])
+    close(advantages.outcome("batch_mean", rewards_PG, valid_PG=valid_PG), [[0.5, -0.5], [0, 0]])
+    close(advantages.outcome("raw", rewards_PG, valid_PG=valid_PG), [[1, 0], [0, 0]])
+    with pytest.raises(ConfigError, match="Did you mean 'raw'"):
+        advantages.outcome("rwa", rewards_PG)
+
+
 def test_the_batch_baseline_subtracts_the_mean():
     close(advantages.batch_baseline(torch.tensor([1.0, 0.0, 0.5], dtype=D)), [0.5, -0.5, 0.0])
 

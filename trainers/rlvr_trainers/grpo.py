@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +17,9 @@ from rlvr.errors import ConfigError
 from rlvr.generation.engine import Engine
 from rlvr.generation.loading import load_model
 from rlvr_trainers import advantages, losses
+from rlvr_trainers.advantages import GROUPED, AdvantageKind
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.policy import Policy
 from rlvr_trainers.rollouts import (
     Collected,
@@ -33,7 +34,7 @@ from rlvr_trainers.run import Run, TrainResult, open_run
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.shapes import unknown_name
 
-__all__ = ["GRPOConfig", "TrainResult", "grpo_loss", "train_grpo"]
+__all__ = ["GRPOConfig", "TrainResult", "train_grpo"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,9 @@ class GRPOConfig(RunConfig):
     """And below 1 + clip_high; DAPO's clip-higher is 0.28."""
     delta: float | None = None
     """Largest ratio that a negative advantage may push with; the `two_sided` loss needs it."""
-    advantage: Literal["std", "batch", "none", "leave_one_out"] = "std"
-    """Reward minus the group's mean, over the group's or the batch's standard deviation or neither; or RLOO's baseline."""
+    advantage: AdvantageKind = "std"
+    """Reward minus the group's mean, over the group's or the batch's standard deviation or neither; or RLOO's baseline
+    (`leave_one_out`). Without groups: the reward minus the batch's mean (`batch_mean`), or as it is (`raw`)."""
     kl_coef: float = 0.0
     """Weight of the KL divergence from the starting model (k3), in the loss. 0 loads no reference."""
     entropy_coef: float = 0.0
@@ -67,9 +69,10 @@ class GRPOConfig(RunConfig):
         super().__post_init__()
         if self.loss not in losses.POLICY_LOSSES:
             raise unknown_name("loss", self.loss, tuple(losses.POLICY_LOSSES))
-        if self.group_size < 2:
+        if self.group_size < 2 and self.advantage in GROUPED:
             raise ConfigError(
-                f"group_size is {self.group_size}; an answer has nothing to be compared with, and every advantage is 0. Give at least 2"
+                f"group_size is {self.group_size}; an answer has nothing to be compared with, and every advantage is 0. "
+                "Give at least 2"
             )
         if self.overlong_buffer and not 0 < self.overlong_buffer <= self.max_tokens:
             raise ConfigError(
@@ -132,7 +135,7 @@ def sample_groups(config: GRPOConfig, run: Run) -> Collected:
             seed=config.seed,
             terms=config.reward_terms(),
             refill_rounds=config.refill_rounds,
-            keep_dead=config.keep_dead_groups,
+            keep_dead=config.keep_dead_groups or config.advantage not in GROUPED,
             max_turns=config.max_turns,
         )
     check_faults(collected.groups, limit=config.max_fault_share)
@@ -146,10 +149,7 @@ def prepare(config: GRPOConfig, run: Run, collected: Collected, reference: Polic
     if not collected.live:
         return None
     rewards_PG, valid_PG = group_rewards(collected.live, config.reward_terms())
-    if config.advantage == "leave_one_out":
-        advantages_PG = advantages.leave_one_out(rewards_PG, valid_PG=valid_PG)
-    else:
-        advantages_PG = advantages.group_relative(rewards_PG, config.advantage, valid_PG=valid_PG)
+    advantages_PG = advantages.outcome(config.advantage, rewards_PG, valid_PG=valid_PG)
     batch = training_batch(collected.live, advantages_PG, pad_id=run.pad_id, drop_truncated=config.mask_truncated)
     if batch is None:
         return None
@@ -165,85 +165,30 @@ def prepare(config: GRPOConfig, run: Run, collected: Collected, reference: Polic
 
 def update(config: GRPOConfig, run: Run, batch: Batch) -> Mapping[str, float]:
     """One optimizer step on these rows."""
-    num_items = float(losses.denominator(config.loss, batch.mask_BT))
-    num_tokens = batch.num_answer_tokens
     importance = config.importance
     if importance == "auto":
         importance = "none" if run.shared and config.sampling().full_distribution else "token_truncate"
-
-    def loss(micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        return grpo_loss(
-            config, micro, logprobs_BT, entropy_BT, num_items=num_items, num_tokens=num_tokens, importance=importance
-        )
-
-    return run.learner.update(
-        batch, loss, temperature=config.temperature, entropy="grad" if config.entropy_coef else "metric"
-    )
-
-
-def grpo_loss(
-    config: GRPOConfig,
-    micro: Batch,
-    logprobs_BT: Tensor,
-    entropy_BT: Tensor | None,
-    *,
-    num_items: float,
-    num_tokens: int,
-    importance: str,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """A micro-batch's share of policy loss + kl_coef * KL - entropy_coef * entropy, and of its metrics.
-
-    `num_items` is the policy loss's denominator over the whole update, `num_tokens` the one of what is a mean over tokens.
-    """
-    mask_BT, fields = micro.mask_BT, micro.fields
-    advantages_B = fields["advantages"]
-    # On-policy, the probabilities to compare with are the present ones.
-    old_logprobs_BT = fields.get("old_logprobs", logprobs_BT.detach())
-    metrics: dict[str, Tensor] = {}
-    weights_BT = None
-    if importance != "none":
-        weights_BT = losses.importance_weights(
-            importance,
-            old_logprobs_BT,
-            fields["sampling_logprobs"],
-            mask_BT,
-            high=config.importance_cap,
-            full_distribution=config.sampling().full_distribution,
-            kept_log_mass_BT=fields.get("kept_log_mass"),
-        )
-        metrics["importance_kept"] = weights_BT.sum() / num_tokens
-    loss = losses.policy_loss(
-        config.loss,
-        logprobs_BT=logprobs_BT,
-        old_logprobs_BT=old_logprobs_BT,
-        advantages=advantages_B,
-        mask_BT=mask_BT,
-        num_items=num_items,
+    objective = Objective(
+        loss=config.loss,
+        num_items=float(losses.denominator(config.loss, batch.mask_BT)),
+        num_tokens=batch.num_answer_tokens,
         max_length=config.max_tokens,
         clip_low=config.clip_low,
         clip_high=config.clip_high,
         delta=config.delta,
-        weights_BT=weights_BT,
+        kl_coef=config.kl_coef,
+        entropy_coef=config.entropy_coef,
+        importance=importance,
+        importance_cap=config.importance_cap,
+        full_distribution=config.sampling().full_distribution,
     )
-    if "ref_logprobs" in fields:
-        kl_BT = losses.kl("k3", logprobs_BT, fields["ref_logprobs"], mask_BT)
-        kl = losses.aggregate(kl_BT, mask_BT, num_items=num_tokens)
-        loss = loss + config.kl_coef * kl
-        metrics["kl"] = kl
-    if entropy_BT is not None:
-        metrics["entropy"] = entropy_BT.sum() / num_tokens
-        if config.entropy_coef:
-            loss = loss - config.entropy_coef * metrics["entropy"]
-    if "old_logprobs" in fields:
-        low_BT, high_BT = losses.clipped_tokens(
-            logprobs_BT, old_logprobs_BT, advantages_B, mask_BT, clip_low=config.clip_low, clip_high=config.clip_high
-        )
-        metrics["clip_low_share"], metrics["clip_high_share"] = low_BT.sum() / num_tokens, high_BT.sum() / num_tokens
-        metrics["kl_from_old"] = losses.kl("k3", logprobs_BT.detach(), old_logprobs_BT, mask_BT).sum() / num_tokens
-    with torch.no_grad():
-        gap_BT = torch.where(mask_BT, old_logprobs_BT - fields["sampling_logprobs"], 0.0).abs()
-        metrics["mismatch"] = gap_BT.sum() / num_tokens
-    return loss, metrics
+
+    def loss(micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        return policy_objective(objective, micro, logprobs_BT, entropy_BT)
+
+    return run.learner.update(
+        batch, loss, temperature=config.temperature, entropy="grad" if config.entropy_coef else "metric"
+    )
 
 
 def step_metrics(collected: Collected, run: Run) -> dict[str, float]:

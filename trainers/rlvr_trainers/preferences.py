@@ -113,7 +113,8 @@ def load_pairs(source: str, tokenizer: Any, *, per_task: int, seed: int) -> list
 
 def split_pairs(pairs: Sequence[Pair], held_out: float, seed: int) -> tuple[list[Pair], list[Pair]]:
     """(training pairs, held-out pairs), split by prompt so that no prompt stands on both sides."""
-    train, held = [], []
+    train: list[Pair] = []
+    held: list[Pair] = []
     for pair in pairs:
         prompt = pair.chosen.token_ids[: pair.chosen.mask.index(True)]
         point = derive_seed("held-out", seed, " ".join(map(str, prompt))) / 2.0**63

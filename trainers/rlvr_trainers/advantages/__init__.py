@@ -8,10 +8,13 @@ that stands there changes an advantage, a discount or a normaliser.
 from rlvr_trainers.advantages.baselines import batch_baseline, critic_baseline, reinforce_plus_plus, whiten
 from rlvr_trainers.advantages.gae import discounted_final, discounted_returns, gae
 from rlvr_trainers.advantages.group import GroupWarning, dead_groups, group_relative, leave_one_out
+from rlvr_trainers.advantages.outcome import GROUPED, AdvantageKind, outcome
 from rlvr_trainers.advantages.process import process_supervision, total_reward
 from rlvr_trainers.advantages.rewards import kl_in_reward, place_final_reward, soft_overlong_penalty
 
 __all__ = [
+    "GROUPED",
+    "AdvantageKind",
     "GroupWarning",
     "batch_baseline",
     "critic_baseline",
@@ -22,6 +25,7 @@ __all__ = [
     "group_relative",
     "kl_in_reward",
     "leave_one_out",
+    "outcome",
     "place_final_reward",
     "process_supervision",
     "reinforce_plus_plus",
