@@ -18,6 +18,7 @@ _APPLY = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
     terms=4,
     digits=1,
     operators="+-",
+    modulus=0,
     levels=[
         {"terms": 2, "digits": 1, "operators": "+-"},
         {"terms": 4, "digits": 1, "operators": "+-"},
@@ -26,22 +27,24 @@ _APPLY = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
         {"terms": 6, "digits": 3, "operators": "+-*"},
     ],
 )
-def arithmetic(rng: random.Random, terms: int, digits: int, operators: str) -> rlvr.Task:
+def arithmetic(rng: random.Random, terms: int, digits: int, operators: str, modulus: int) -> rlvr.Task:
     """Evaluate an expression of integers such as `7+25*3-8`; products bind tighter than sums.
 
-    Knobs: `terms` numbers of up to `digits` digits, joined by characters of `operators` (from `+-*`). The answer is an
-    exact integer, often negative. It counts as given inside `<answer>`, in `\\boxed{}` or alone after the reasoning.
+    Knobs: `terms` numbers of up to `digits` digits, joined by characters of `operators` (from `+-*`). With a `modulus`
+    the remainder is asked for, which lies in [0, modulus). The answer is an exact integer, without modulus often negative.
+    It counts as given inside `<answer>`, in `\\boxed{}` or alone after the reasoning.
     """
-    if terms < 2 or digits < 1 or not operators or set(operators) - set(_APPLY):
+    if terms < 2 or digits < 1 or not operators or set(operators) - set(_APPLY) or modulus < 0 or modulus == 1:
         raise ConfigError(
-            f"math/arithmetic-v0 with terms={terms}, digits={digits}, operators={operators!r}: it needs at least 2 terms of "
-            f"at least 1 digit, and operators from {''.join(_APPLY)!r}"
+            f"math/arithmetic-v0 with terms={terms}, digits={digits}, operators={operators!r}, modulus={modulus}: it needs "
+            f"at least 2 terms of at least 1 digit, operators from {''.join(_APPLY)!r}, and a modulus of 0 (none) or above 1"
         )
     numbers = [rng.randrange(10**digits) for _ in range(terms)]
     signs = [rng.choice(operators) for _ in range(terms - 1)]
     expression = str(numbers[0]) + "".join(f"{sign}{number}" for sign, number in zip(signs, numbers[1:], strict=True))
-    answer = _steps(numbers, signs)[-1][1]
-    return rlvr.Task(f"{expression}=", answer=str(answer), data={"numbers": numbers, "signs": signs})
+    answer = _steps(numbers, signs, modulus)[-1][1]
+    asked = f"{expression} mod {modulus}=" if modulus else f"{expression}="
+    return rlvr.Task(asked, answer=str(answer), data={"numbers": numbers, "signs": signs, "modulus": modulus})
 
 
 @arithmetic.verifier
@@ -58,26 +61,29 @@ def check(task: rlvr.Task, text: str) -> rlvr.Score:
 
 @arithmetic.worked_solution
 def work(task: rlvr.Task) -> str:
-    """Every step as an equation, products first, then the running total; then the answer."""
+    """Every step as an equation, products first, then the running total, all modulo the modulus; then the answer."""
     assert task.data is not None
-    steps = _steps(task.data["numbers"], task.data["signs"])
+    steps = _steps(task.data["numbers"], task.data["signs"], task.data["modulus"])
     return f"<think>{' '.join(f'{left}={value}' for left, value in steps)}</think><answer>{steps[-1][1]}</answer>"
 
 
-def _steps(numbers: list[int], signs: list[str]) -> list[tuple[str, int]]:
+def _steps(numbers: list[int], signs: list[str], modulus: int) -> list[tuple[str, int]]:
     """Each step as `("12+5", 17)`, in the order in which one would write them."""
     steps: list[tuple[str, int]] = []
+
+    def step(left: int, sign: str, right: int) -> int:
+        value = _APPLY[sign](left, right)
+        steps.append((f"{left}{sign}{right}", value % modulus if modulus else value))
+        return steps[-1][1]
+
     values, pending = [numbers[0]], []
     for sign, number in zip(signs, numbers[1:], strict=True):
         if sign == "*":
-            steps.append((f"{values[-1]}*{number}", values[-1] * number))
-            values[-1] *= number
+            values[-1] = step(values[-1], sign, number)
         else:
             pending.append(sign)
             values.append(number)
     total = values[0]
     for sign, value in zip(pending, values[1:], strict=True):
-        result = _APPLY[sign](total, value)
-        steps.append((f"{total}{sign}{value}", result))
-        total = result
+        total = step(total, sign, value)
     return steps
