@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import sys
 import threading
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Literal
 from rlvr.errors import ConfigError, SandboxUnavailableError
 from rlvr_sandbox.execute import run_program
 from rlvr_sandbox.limits import Limits
-from rlvr_sandbox.worker import Worker
+from rlvr_sandbox.worker import Worker, others_can_enter
 
 Level = Literal["bwrap", "namespaces", "landlock", "unsafe"]
 """bwrap       a bubblewrap cell; per run fresh user, mount, pid, ipc and uts namespaces, Landlock, seccomp, rlimits
@@ -140,20 +139,14 @@ def _interpreter(level: Level) -> tuple[str, str]:
     """(executable, prefix) of the Python that programs run on: ours, or at "landlock" one that nobody can read."""
     python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     home = os.path.realpath(sys.base_prefix)
-    if level != "landlock" or os.geteuid() != 0 or _others_can_enter(home):
+    if level != "landlock" or os.geteuid() != 0 or others_can_enter(home):
         return python, home
     for candidate in ("/usr/local/bin/python3", "/usr/bin/python3"):
         path = os.path.realpath(candidate)
-        if os.access(path, os.X_OK) and _others_can_enter(path):
+        if os.access(path, os.X_OK) and others_can_enter(path):
             return path, str(Path(path).parent.parent)
     raise SandboxUnavailableError(
         f"run as root, the landlock level steps down to the user nobody, who cannot read {home}, and there is no "
         "/usr/bin/python3. Install one or do not run as root. Nothing was run."
     )
 
-
-def _others_can_enter(path: str) -> bool:
-    for part in (Path(path), *Path(path).parents):
-        if not os.stat(part).st_mode & (stat.S_IXOTH if part.is_dir() else stat.S_IROTH):
-            return False
-    return True

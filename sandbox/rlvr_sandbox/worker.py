@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -61,10 +62,7 @@ class Worker:
         self._ended: Ended | None = None
         self._reports = b""
         self._log: IO[bytes] = tempfile.TemporaryFile()
-        self._folder = tempfile.mkdtemp(prefix="rlvr-sandbox-")
-        if os.geteuid() == 0:
-            os.chmod(self._folder, 0o711)
-            os.chown(self._folder, 65534, 65534)
+        self._folder = _make_folder()
         self._control, control = socket.socketpair()
         self._jobs, jobs = socket.socketpair()
         self._leash, leash = socket.socketpair()
@@ -249,6 +247,24 @@ class Worker:
             end.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _make_folder() -> str:
+    """A folder for the worker; run by root, one that the user nobody can enter."""
+    if os.geteuid() != 0:
+        return tempfile.mkdtemp(prefix="rlvr-sandbox-")
+    folder = tempfile.mkdtemp(prefix="rlvr-sandbox-", dir=None if others_can_enter(tempfile.gettempdir()) else "/tmp")
+    os.chmod(folder, 0o711)
+    os.chown(folder, 65534, 65534)
+    return folder
+
+
+def others_can_enter(path: str) -> bool:
+    """Whether a user with no rights of its own gets to this file or folder."""
+    for part in (Path(path), *Path(path).parents):
+        if not os.stat(part).st_mode & (stat.S_IXOTH if part.is_dir() else stat.S_IROTH):
+            return False
+    return True
 
 
 def _file_with(data: bytes) -> IO[bytes]:

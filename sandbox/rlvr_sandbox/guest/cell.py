@@ -135,11 +135,13 @@ def _bwrap_command(config: dict[str, Any], *, root: bool) -> list[str]:
         # nobody cannot reach is laid where it can, in a mount namespace of this process.
         linux.unshare(linux.CLONE_NEWNS)
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
-        os.mkdir(config["folder"] + "/home")
-        os.mkdir(config["folder"] + "/package")
-        linux.bind(home, config["folder"] + "/home")
-        linux.bind(package, config["folder"] + "/package")
-        home, package = config["folder"] + "/home", config["folder"] + "/package"
+        sources = [os.open(path, os.O_PATH) for path in (home, package)]  # either may lie below /tmp
+        linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=755")
+        home, package = "/tmp/home", "/tmp/package"
+        for source, target in zip(sources, (home, package), strict=True):
+            os.mkdir(target)
+            linux.bind(f"/proc/self/fd/{source}", target)
+            os.close(source)
     command = [config["bwrap"], "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
     for path, link in _shown_paths(config):
         if link is None:

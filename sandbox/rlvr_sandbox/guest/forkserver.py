@@ -94,10 +94,6 @@ class ForkServer:
             if process == 0:
                 run.child(self.setting, place)
             again = self._watch(process, place)
-            if not self.isolated:
-                if sys.platform == "linux":
-                    usage.sweep(os.getpid())
-                shutil.rmtree(place, ignore_errors=True)
             if not again:
                 return
 
@@ -142,6 +138,10 @@ class ForkServer:
         _, status, used_by = os.wait4(process, 0)
         if exit_fd >= 0:
             os.close(exit_fd)
+        if not self.isolated:
+            if sys.platform == "linux":
+                usage.sweep(os.getpid())
+            shutil.rmtree(place, ignore_errors=True)
         cpu_ms = int((used_by.ru_utime + used_by.ru_stime) * 1e3)
         exit_code = os.waitstatus_to_exitcode(status)
         self._tell(b"E", exit_code, why, cpu_ms, used_by.ru_maxrss)

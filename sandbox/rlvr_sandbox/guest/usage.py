@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
-MAX_PROCESSES = 200
-"""More descendants than any run is allowed: stop counting, it is a fork bomb."""
+MAX_PROCESSES = 64
+"""A run with so many processes (threads do not count) is a fork bomb and is killed as one that takes too much memory."""
 
 
 _RUN_PROCESSES = 128
@@ -26,11 +26,11 @@ class Usage(NamedTuple):
     wait_s: float
 
 
-def descendants(root: int) -> list[int]:
-    """Process ids below `root`, at most MAX_PROCESSES of them."""
+def descendants(root: int, at_most: int = 4096) -> list[int]:
+    """Process ids below `root`; the search ends once there are `at_most`."""
     found: list[int] = []
     todo = [root]
-    while todo and len(found) < MAX_PROCESSES:
+    while todo and len(found) < at_most:
         process = todo.pop()
         try:
             for task in os.listdir(f"/proc/{process}/task"):
@@ -68,7 +68,7 @@ def measure(root: int, base_bytes: int) -> Usage:
 
     Every fork of the fork server has its `base_bytes` resident, shared; only what a process has beyond counts.
     """
-    processes = descendants(root)
+    processes = descendants(root, MAX_PROCESSES)
     rss_bytes = 0
     cpu_ticks = 0
     wait_ns = 0
