@@ -162,6 +162,17 @@ def test_a_reward_model_judges_beside_the_verifier(tiny_model, last_letter, tmp_
     assert row["reward"] in {n / 64 for n in range(65)}, "the verdict is reported as it was"
 
 
+def test_groups_compare_a_learned_reward_too(tiny_model, last_letter, tmp_path, reward_model):
+    config = GRPOConfig(
+        model=str(tiny_model), env=last_letter, out=str(tmp_path / "run"), steps=1, prompts_per_step=4, group_size=4,
+        max_tokens=4, scoring_workers=1, reward_model=str(reward_model), part_weights={"reward_model": 1.0},
+    )  # fmt: skip
+    train_grpo(config, quiet=True)
+    (row,) = read_metrics(tmp_path / "run")
+    assert row["reward"] < 0.1, "hardly any answer is right"
+    assert row["live_groups"] == 4, "and yet the groups differ, in the learned reward"
+
+
 def test_a_reward_model_can_pay_for_steps(tiny_model, last_letter, tmp_path, reward_model):
     config = small(
         tiny_model, last_letter, tmp_path / "run", steps=1, reward_model=str(reward_model), process_weight=0.5,
@@ -180,8 +191,8 @@ def test_a_reward_model_can_pay_for_steps(tiny_model, last_letter, tmp_path, rew
         ({"lam": 1.5}, "lam 1.5"),
         ({"kl_coef": -1.0}, "kl_coef is -1.0"),
         ({"critic": "shared", "critic_model": "x"}, "shares the policy's trunk"),
-        ({"reward_model": "x"}, "counts nowhere"),
-        ({"process_weight": 1.0}, "reward_model names none"),
+        ({"part_weights": {"reward_model": 1.0}}, "no reward_model is set"),
+        ({"process_weight": 1.0}, "no reward_model is set"),
         ({"kl_target": 0.1}, "stays 0"),
         ({"critic_learning_rate": 0.0}, "learning_rate is 0.0"),
     ],

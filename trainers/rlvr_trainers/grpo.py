@@ -137,6 +137,7 @@ def sample_groups(config: GRPOConfig, run: Run) -> Collected:
             refill_rounds=config.refill_rounds,
             keep_dead=config.keep_dead_groups or config.advantage not in GROUPED,
             max_turns=config.max_turns,
+            judge=run.judge and run.judge.judge,
         )
     check_faults(collected.groups, limit=config.max_fault_share)
     if config.rollouts_every and step % config.rollouts_every == 0:

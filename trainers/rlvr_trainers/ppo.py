@@ -28,7 +28,7 @@ from rlvr_trainers.learner import Metrics, accumulate
 from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.optimizer import OptimizerConfig
 from rlvr_trainers.policy import Policy
-from rlvr_trainers.reward_model import RewardModel, step_ends
+from rlvr_trainers.reward_model import step_ends
 from rlvr_trainers.rollouts import (
     Collected,
     RewardTerms,
@@ -97,11 +97,9 @@ class PPOConfig(RunConfig):
     kl_horizon: int = 10_000
     """Rows that the steering takes to follow."""
 
-    reward_model: str = ""
-    """Folder of a trained reward model that judges beside the verifier; nothing is read from it unless it has a weight."""
     process_weight: float = 0.0
-    """Weight of what each step adds to the reward model's score, on the step's last token. For the outcome give
-    part_weights.reward_model."""
+    """Weight of what each step of reasoning adds to the reward model's score, paid on the step's last token. What the whole
+    answer is worth to it has its weight in `part_weights`."""
     step_separator: str = "\n"
     """Text that ends a step of reasoning; each of its tokens counts."""
 
@@ -124,13 +122,8 @@ class PPOConfig(RunConfig):
             raise ConfigError(
                 f"critic_model is {self.critic_model!r} but the critic shares the policy's trunk; say critic = 'own'"
             )
-        weight = self.part_weights.get("reward_model", 0.0)
-        if self.reward_model and not (weight or self.process_weight):
-            raise ConfigError(
-                "reward_model is set but counts nowhere; give part_weights.reward_model (outcome) or process_weight (steps)"
-            )
-        if not self.reward_model and (weight or self.process_weight):
-            raise ConfigError("a reward model has a weight but reward_model names none; give its folder")
+        if self.process_weight and not self.reward_model:
+            raise ConfigError(f"process_weight is {self.process_weight}, but no reward_model is set; give its folder")
         self.kl_controller()
         self.critic_optimizer()
 
@@ -154,7 +147,6 @@ class Parts:
     critic: Critic | ValueHead
     kl: KLController
     reference: Policy | None
-    judge: RewardModel | None
 
 
 def train_ppo(
@@ -172,7 +164,7 @@ def train_ppo(
             run.clock.restart()
             if run.state.buffer is None:  # else a resumed run stands between two updates of a step
                 # 1. Generate: tasks, and an answer to each.  2. Score: the verifier's verdict, and a learned one beside it.
-                collected = generate_and_score(config, run, parts)
+                collected = generate_and_score(config, run)
                 run.clock.lap("rollout")
                 # 3. Advantages: the reward of each token, its value by the critic, and how much better it was than that.
                 run.begin_step(*estimate_advantages(config, run, parts, collected))
@@ -195,7 +187,7 @@ def train_ppo(
 
 
 def open_parts(config: PPOConfig, run: Run) -> Parts:
-    """The critic, the KL controller, the reference and the reward model; as the checkpoint left them in a resumed run."""
+    """The critic, the KL controller and the reference; as the checkpoint left them in a resumed run."""
     device, total = run.learner.device, config.steps * config.updates_per_step
     critic: Critic | ValueHead
     if config.critic == "shared":
@@ -212,13 +204,10 @@ def open_parts(config: PPOConfig, run: Run) -> Parts:
     run.attach("critic", critic)
     run.attach("kl", kl)
     reference = Policy(load_model(config.model, device, torch.float32)) if config.kl_coef else None
-    judge = None
-    if config.reward_model:
-        judge = RewardModel(config.reward_model, device=device, token_budget=config.token_budget)
-    return Parts(critic, kl, reference, judge)
+    return Parts(critic, kl, reference)
 
 
-def generate_and_score(config: PPOConfig, run: Run, parts: Parts) -> Collected:
+def generate_and_score(config: PPOConfig, run: Run) -> Collected:
     """A step's episodes with their Scores. Raises EnvironmentFault if too many have no verdict."""
     step = run.state.step + 1
     with run.learner.autocast():
@@ -234,10 +223,9 @@ def generate_and_score(config: PPOConfig, run: Run, parts: Parts) -> Collected:
             terms=config.reward_terms(),
             keep_dead=True,
             max_turns=config.max_turns,
+            judge=run.judge and run.judge.judge,
         )
     check_faults(collected.groups, limit=config.max_fault_share)
-    if parts.judge is not None:
-        collected.live = [parts.judge.judge(group) for group in collected.live]
     if config.rollouts_every and step % config.rollouts_every == 0:
         run.folder.write_rollouts(step, (t for group in collected.groups for t in group))
     return collected
@@ -257,10 +245,10 @@ def estimate_advantages(
     if batch is None:
         return None, {**metrics, "live_groups": 0.0}
     rewards_BT = advantages.place_final_reward(batch.fields["advantages"], batch.mask_BT)
-    if parts.judge is not None and config.process_weight:
+    if run.judge is not None and config.process_weight:
         separators = run.tokenizer.encode(config.step_separator, add_special_tokens=False)
         rows = trained_rows(collected, drop_truncated=config.mask_truncated)
-        rewards_BT = rewards_BT + config.process_weight * parts.judge.step_rewards(rows, step_ends(rows, separators))
+        rewards_BT = rewards_BT + config.process_weight * run.judge.step_rewards(rows, step_ends(rows, separators))
     if config.updates_per_step > 1 or parts.reference is not None:
         batch = batch.with_fields(old_logprobs=run.learner.logprobs(batch, temperature=config.temperature))
     if not config.sampling().full_distribution:

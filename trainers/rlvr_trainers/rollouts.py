@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,9 +66,11 @@ def collect(
     refill_rounds: int = 0,
     keep_dead: bool = False,
     max_turns: int | None = None,
+    judge: Callable[[Group], Group] | None = None,
 ) -> Collected:
     """Sample `prompts` groups; then, for up to `refill_rounds` rounds, as many new ones as are dead (DAPO's dynamic
     sampling, arXiv:2503.14476, section 3.2). With `keep_dead` dead groups count as live.
+    `judge` adds parts to the Scores of a group before its rewards are compared.
     """
     collected = Collected()
     missing = prompts
@@ -83,6 +85,8 @@ def collect(
             seed=derive_seed("step", seed, step, attempt),
             max_turns=max_turns,
         )
+        if judge is not None:
+            groups = [judge(group) for group in groups]
         rewards_PG, valid_PG = group_rewards(groups, terms)
         for group, dead in zip(groups, advantages.dead_groups(rewards_PG, valid_PG=valid_PG).tolist(), strict=True):
             (collected.dead if dead and not keep_dead else collected.live).append(group)

@@ -33,6 +33,7 @@ from rlvr_trainers.learner import Learner, best_device
 from rlvr_trainers.lora import add_adapters, load_adapters
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
+from rlvr_trainers.reward_model import RewardModel
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.sampler import TaskSampler
 from rlvr_trainers.weight_sync import sync_weights
@@ -84,6 +85,8 @@ class Run:
     folder: RunFolder
     eval_tasks: list[Task]
     progress: Progress
+    judge: RewardModel | None = None
+    """The learned reward beside the verifier, where the run has one."""
     alarms: Alarms = field(default_factory=Alarms)
     clock: Clock = field(default_factory=lambda: Clock())
     saved: Path | None = None
@@ -284,6 +287,8 @@ def open_run(
         else:
             shared = False
         run = Run(config, state, tokenizer, learner, engine, shared, pool, sampler, folder, unseen, progress)
+        if config.reward_model:
+            run.judge = RewardModel(config.reward_model, device=learner.device, token_budget=config.token_budget)
         if checkpoint is not None:
             _restore(run, checkpoint)
         run.sync()
