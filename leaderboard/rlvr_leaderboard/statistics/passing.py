@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from typing import Any
 
 from rlvr.errors import ConfigError
 from rlvr_leaderboard.statistics.checks import finite, plain, whole
@@ -69,7 +70,7 @@ def mg_pass_at_k(n: Counts, c: Counts, k: int) -> float:
 
 def maj_at_k(
     answers: Sequence[Hashable | None],
-    correct: Hashable | Set[Hashable] | Mapping[Hashable, float] | list[float],
+    correct: Hashable | Set[Any] | Mapping[Any, float] | list[float],
     k: int | None = None,
 ) -> float:
     """maj@k (cons@k) of one item: the expected score of the answer that most of k runs gave.

@@ -9,7 +9,7 @@ from typing import NamedTuple, overload
 from rlvr.errors import ConfigError
 from rlvr_leaderboard.statistics.checks import ItemScores, finite, item_means, share
 from rlvr_leaderboard.statistics.comparing import PairedDifference, difference_of, paired_differences
-from rlvr_leaderboard.statistics.intervals import Estimate, standard_error
+from rlvr_leaderboard.statistics.intervals import Estimate, Interval, standard_error
 from rlvr_leaderboard.statistics.special import t_quantile, t_two_sided
 
 
@@ -49,6 +49,25 @@ def macro_mean(means: Sequence[float], standard_errors: Sequence[float]) -> Esti
     return Estimate(math.fsum(values) / count, math.sqrt(math.fsum(e * e for e in errors)) / count, count)
 
 
+def macro_interval(
+    means: Sequence[float], standard_errors: Sequence[float], num_items: Sequence[int], confidence: float = 0.95
+) -> Interval:
+    """An interval for the macro mean: Student's t, with degrees of freedom after Welch and Satterthwaite."""
+    found = macro_mean(means, standard_errors)
+    if len(num_items) != len(means) or min(num_items) < 2:
+        raise ConfigError(f"num_items is {list(num_items)}; give one number of at least 2 per environment")
+    if found.standard_error == 0.0:
+        return Interval(found.mean, found.mean)
+    half = t_quantile(share("confidence", confidence), _freedom(standard_errors, num_items)) * found.standard_error
+    return Interval(found.mean - half, found.mean + half)
+
+
+def _freedom(standard_errors: Sequence[float], num_items: Sequence[int]) -> float:
+    """Welch 1947, Biometrika 34:28: (sum SE^2)^2 / sum SE^4 / (n - 1)."""
+    squares = [error * error for error in standard_errors]
+    return math.fsum(squares) ** 2 / math.fsum(v * v / (n - 1) for v, n in zip(squares, num_items, strict=True))
+
+
 def micro_mean(scores: Sequence[ItemScores]) -> Estimate:
     """The mean over all items of all environments, large ones counting more; SE = sqrt(sum (n_e SE_e)^2) / n."""
     means = [item_means(environment) for environment in scores]
@@ -82,9 +101,15 @@ def compare_models(a: Sequence[ItemScores], b: Sequence[ItemScores], confidence:
     an environment, t would be certain of what n items cannot show, so its interval allows for the share q of unseen
     items that escapes n draws with 2.5 % probability, q = 1 - 0.025^(1/n), and p is that of the sign-flip test.
     """
-    if len(a) != len(b) or not a:
+    if len(a) != len(b):
         raise ConfigError(f"A has {len(a)} environments and B has {len(b)}; compare on the same ones")
-    found = [difference_of(paired_differences(x, y), confidence) for x, y in zip(a, b, strict=True)]
+    return combine([difference_of(paired_differences(x, y), confidence) for x, y in zip(a, b, strict=True)], confidence)
+
+
+def combine(found: Sequence[PairedDifference], confidence: float = 0.95) -> Comparison:
+    """`compare_models` from the paired differences of each environment."""
+    if not found:
+        raise ConfigError("there is no environment to compare on")
     tail = (1 - share("confidence", confidence)) / 2
     if len(found) == 1:
         one = found[0]
@@ -96,10 +121,7 @@ def compare_models(a: Sequence[ItemScores], b: Sequence[ItemScores], confidence:
         ends = [_without_spread(part, tail) for part in found]
         low, high = (math.fsum(end[side] for end in ends) / count for side in (0, 1))
         return Comparison(mean, 0.0, low, high, min(part.p_value for part in found), items)
-    shares = [(part.standard_error / count) ** 2 for part in found]
-    freedom = math.fsum(shares) ** 2 / math.fsum(
-        part**2 / (each.num_items - 1) for part, each in zip(shares, found, strict=True)
-    )
+    freedom = _freedom([part.standard_error for part in found], [part.num_items for part in found])
     half = t_quantile(confidence, freedom) * error
     return Comparison(mean, error, mean - half, mean + half, t_two_sided(mean / error, freedom), items)
 
