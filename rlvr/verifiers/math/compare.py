@@ -14,7 +14,7 @@ from rlvr.verifiers.math.parser import Parsed
 from rlvr.verifiers.math.policy import Policy
 from rlvr.verifiers.math.realsets import real_set, same_sets
 from rlvr.verifiers.math.tree import PI, Node, add, contains, divide, multiply, negate, number, rename, symbols
-from rlvr.verifiers.math.words import SIZES
+from rlvr.verifiers.math.words import AMBIGUOUS, SIZES, UNITS
 
 MAX_COMPARISONS = 4_000
 MAX_UNORDERED = 120
@@ -41,7 +41,8 @@ class Comparer:
         """Whether two answers are the same, in their mathematics or word for word."""
         if self.same(a.node, b.node):
             return True
-        if a.words and a.words == b.words and not (_has_division_by_zero(a.node)):
+        said = a.words == b.words and "text" in (a.node.kind, b.node.kind)
+        if a.words and (said or a.source == b.source) and not _has_division_by_zero(a.node):
             self.structure = "text"
             return True
         return False
@@ -90,6 +91,9 @@ class Comparer:
         """Plus-minus written out, a set or list of one thing as that thing, matrices multiplied out."""
         if contains(node, _PM):
             node = expand_plus_minus(node)
+        if node.kind == "list" and any(_declares(arg) for arg in node.args):
+            kept = tuple(arg for arg in node.args if not _declares(arg))
+            node = node._replace(args=kept) if kept else node
         if node.kind in ("set", "list") and len(node.args) == 1 and node.args[0].kind != "sym":
             return self.plain(node.args[0])
         if node.kind in ("mul", "add", "pow", "call") and contains(node, frozenset({"matrix"})):
@@ -126,6 +130,8 @@ class Comparer:
                 return self.policy.units and self.same(one.args[0], other)
             if one.kind == "unit" and one.value == "rad":
                 return self.same(one.args[0], other)
+            if one.kind == "unit" and other.kind == "mul" and _letter_unit(other) is not None:
+                return self.units(one, _letter_unit(other) or other)
             if one.kind == "unit" and other.kind != "unit":
                 return self.policy.units and self.same(one.args[0], other)
         return False
@@ -200,6 +206,8 @@ class Comparer:
         first, second = a.text.split(), b.text.split()
         if first == second and len(a.args) == len(b.args) and all(self.same(x, y) for x, y in zip(a.args, b.args, strict=True)):
             return True
+        if {a.text, b.text} == {"=", "in"} and (a.args[1].kind in ("list", "set") or b.args[1].kind in ("list", "set")):
+            return self.same_names(a.args[0], b.args[0]) and self.same(a.args[1], b.args[1])
         if {"in"} == set(first) == set(second):
             return self.same_names(a.args[0], b.args[0]) and self.same(a.args[1], b.args[1])
         one, other = _equation(a), _equation(b)
@@ -226,7 +234,8 @@ class Comparer:
         return self.expressions.proportional(left, right, positive=a.value != "!=")
 
     def equations(self, a: tuple[Node, Node], b: tuple[Node, Node]) -> bool:
-        a, b = _canonical_function(a), _canonical_function(b)
+        if a[0].kind == b[0].kind:
+            a, b = _canonical_function(a), _canonical_function(b)
         if self.same(a[0], b[0]) and self.same(a[1], b[1]):
             return True
         if self.same(a[0], b[1]) and self.same(a[1], b[0]):
@@ -308,13 +317,15 @@ class Comparer:
         if not self.policy.rename or len(a.args) < 2 or len(ours) != 1 or len(theirs) != 1:
             return False
         first, second = ours.pop(), theirs.pop()
-        if min(_uses(a, first), _uses(b, second)) < 2:
+        if min(_uses(a, first), _uses(b, second)) < 2 and first.lower() != second.lower():
             return False
         renamed = rename(b, {second: first})
         return all(self.same(x, y) for x, y in zip(a.args, renamed.args, strict=True))
 
     def unordered(self, a: Node, b: Node) -> bool:
         left, right = _regrouped(_items(a)), _regrouped(_items(b))
+        if len(left) != len(right) and max(len(left), len(right)) <= MAX_UNORDERED:
+            left, right = _distinct(left), _distinct(right)
         if len(left) != len(right):
             return False
         named = [all(_named(item) for item in items) for items in (left, right)]
@@ -449,6 +460,14 @@ def radians(node: Node) -> Node:
     return multiply(node.args[0], PI, number(Fraction(1, 180)))
 
 
+def _letter_unit(node: Node) -> Node | None:
+    """`5 m` where the other side names a unit: the letter is one too."""
+    letter = node.args[-1]
+    if len(node.args) != 2 or letter.kind != "sym" or letter.text not in AMBIGUOUS:
+        return None
+    return Node("unit", (node.args[0],), UNITS.get(letter.text, letter.text))
+
+
 def _scaled(amount: Node, factor: Fraction) -> Node:
     if amount.kind == "num":
         return number(amount.number * factor)
@@ -524,10 +543,10 @@ def chain_value(node: Node) -> Node | None:
     if len(exact) == 1:
         return exact[0]
     first, last = exact[0], exact[-1]
-    if is_name(first) or not symbols(first) and first.kind not in ("list", "set"):
+    if len(exact) == 2 and not symbols(first) and is_name(last) and symbols(last):
+        return first
+    if is_name(first) or not symbols(first):
         return last
-    if is_name(last) and not is_name(first):
-        return first if len(exact) == 2 and not symbols(first) else None
     return last if len(exact) > 2 or not symbols(last) and first.kind == "big" else None
 
 
@@ -605,6 +624,11 @@ def _as_collection(node: Node) -> Node:
     return node
 
 
+def _declares(node: Node) -> bool:
+    """Whether an item only says what a letter is, as `k in Z` does."""
+    return node.kind == "rel" and node.value == "in" and node.args[0].kind == "sym" and node.args[1].kind in ("sym", "reals")
+
+
 def _named(node: Node) -> bool:
     if node.kind == "label":
         return True
@@ -623,11 +647,9 @@ def _unname(node: Node) -> Node:
 
 
 def _items(node: Node) -> list[Node]:
-    """A collection's items with inner plus-minus lists laid flat, and declarations such as `k in Z` left out."""
+    """A collection's items with inner plus-minus lists laid flat."""
     items: list[Node] = []
     for arg in node.args:
-        if arg.kind == "rel" and arg.value == "in" and arg.args[1].kind in ("sym", "reals") and len(node.args) > 1:
-            continue
         if contains(arg, _PM):
             expanded = expand_plus_minus(arg)
             items.extend(expanded.args if expanded.kind == "list" else (expanded,))
@@ -646,11 +668,24 @@ def _regrouped(items: list[Node]) -> list[Node]:
         return [Node("tuple", tuple(_unname(part) for part in item.args), "()") if _named_group(item) else item for item in items]
     names = [item.args[0] for item in items]
     period = next((index for index in range(1, len(names)) if names[index] == names[0]), len(names))
-    if period < 2 or len(names) % period or any(names[index] != names[index % period] for index in range(len(names))):
+    if not 1 < period < len(names) or len(names) % period or any(names[index] != names[index % period] for index in range(len(names))):
         return items
     return [
         Node("tuple", tuple(_unname(part) for part in items[start : start + period]), "()") for start in range(0, len(items), period)
     ]
+
+
+def _distinct(items: list[Node]) -> list[Node]:
+    """Without what is there twice: a set says nothing new by saying it again."""
+    seen: set[int] = set()
+    kept = []
+    for item in items:
+        mark = fingerprint(item)
+        if mark is None or mark[0] not in seen:
+            kept.append(item)
+        if mark is not None:
+            seen.add(mark[0])
+    return kept
 
 
 def _named_group(node: Node) -> bool:

@@ -163,7 +163,7 @@ class ExpressionParser:
                     continue
                 if token.value == "/":
                     self.at += 1
-                    left = self.quotient(left, self.factor())
+                    left = divide(left, self.factor())
                     continue
             elif token.kind == "c":
                 if token.value in _TIMES:
@@ -172,16 +172,11 @@ class ExpressionParser:
                     continue
                 if token.value == "div":
                     self.at += 1
-                    left = self.quotient(left, self.factor())
+                    left = divide(left, self.factor())
                     continue
             if not self.starts_factor(token):
                 return left
             left = multiply(left, self.power_())
-
-    def quotient(self, left: Node, right: Node) -> Node:
-        if right.kind == "num" and left.kind == "mul" and left.args[-1].kind == "num" and left.args[0] != left.args[-1]:
-            pass
-        return divide(left, right)
 
     def starts_factor(self, token: Token) -> bool:
         """Whether this token begins a factor that is multiplied without a sign."""
@@ -193,7 +188,7 @@ class ExpressionParser:
             return previous.kind in "sc" and previous.value not in _DOTS or previous.kind == "w"
         if kind == "s":
             if value in ("(", "[", "{", "\\{"):
-                return not (value == "[" and False)
+                return True
             if value == "|":
                 return self.bars == 0 and not self.in_builder
             return value == "\\|" and self.bars == 0
@@ -221,7 +216,7 @@ class ExpressionParser:
             return False
         if self.in_integral and value[0] == "d" and len(value) <= 2:
             return True
-        return value in UNITS or value.lower() in _NOT_PRODUCTS or len(value) > 4 or value.lower() in SCALES
+        return value in UNITS or (len(value) > 2 and value.lower() in UNITS) or value.lower() in _NOT_PRODUCTS or len(value) > 4 or value.lower() in SCALES
 
     def factor(self) -> Node:
         """A power with signs before it, as in `2 * -3`."""
@@ -239,6 +234,7 @@ class ExpressionParser:
             if self.is_sign("^") or self.is_sign("**"):
                 self.at += 1
                 base = self.postfix(self.raise_to(base))
+                base = self.late_subscript(base)
             else:
                 break
         self.depth -= 1
@@ -268,6 +264,13 @@ class ExpressionParser:
             self.at += 1
             return call("mark" + token.value, base)
         return self.power_of(base, self.exponent())
+
+    def late_subscript(self, node: Node) -> Node:
+        """`v^2_0` is `v_0^2`."""
+        if node.kind == "pow" and node.args[0].kind == "sym" and self.is_sign("_"):
+            self.at += 1
+            return power(symbol(node.args[0].text + "_" + self.subscript()), node.args[1])
+        return node
 
     def starts_after(self, distance: int) -> bool:
         token = self.ahead(distance)
@@ -318,6 +321,8 @@ class ExpressionParser:
             elif token.kind == "c" and token.value in ("degree", "circ") or token.kind == "w" and token.value in ("degrees",):
                 self.at += 1
                 node = Node("deg", (node,))
+            elif token.kind == "w" and node.kind == "num" and token.value in ("th", "st", "nd", "rd") and not token.spaced:
+                self.at += 1
             elif token.kind in "wt" and node.kind == "num" and token.value.lower() in SCALES:
                 self.at += 1
                 node = number(node.number * SCALES[token.value.lower()])
@@ -449,10 +454,11 @@ class ExpressionParser:
             return PI if lowered == "pi" else INFINITY
         if value in ("theta", "alpha", "beta", "gamma", "lambda", "phi", "sigma", "omega", "mu", "rho"):
             return self.name(value)
-        if lowered in _NOT_PRODUCTS or lowered in SCALES or len(value) > 4 or (value in UNITS and len(value) > 2):
+        if lowered in _NOT_PRODUCTS or lowered in SCALES or len(value) > 4 or (value.lower() in UNITS and len(value) > 2):
             raise UnreadableError(f"the word {value!r}")
-        last = self.name(value[-1])
-        return multiply(*(symbol(letter) for letter in value[:-1]), last)
+        # Letter by letter, so that an exponent belongs to the last one: xy^2 is x (y^2).
+        self.tokens[self.at - 1 : self.at] = [Token("w", letter, token.spaced and i == 0) for i, letter in enumerate(value)]
+        return self.name(value[0])
 
     def name(self, name: str) -> Node:
         """A letter with its subscript, applied to what follows in brackets if it names a function."""
@@ -468,9 +474,9 @@ class ExpressionParser:
                 self.at += 5
                 return call(name + "^-1", *self.arguments())
         token = self.token
-        if token.kind != "s" or token.value != "(" or token.spaced:
-            return node
         stem = name.rstrip("'").split("_")[0]
+        if token.kind != "s" or token.value != "(" or (token.spaced and stem not in ("Phi", "Psi")):
+            return node
         if stem in FUNCTION_LETTERS or name.endswith("'") or (len(stem) == 1 and stem.isalpha() and self.plain_argument(stem)):
             return call(name, *self.arguments())
         return node

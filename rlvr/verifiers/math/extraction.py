@@ -33,6 +33,8 @@ _SAYS = re.compile(
     r"[:=：])+\s*(?:\*\*|:|simply |just |therefore |thus |now |exactly |equal to )*\s*",
     re.IGNORECASE,
 )
+_SHOWS = re.compile(r"s?\s*(?=\\\(|\\\[|\$)")
+_CHOICE_NOT = re.compile(r"\s*([A-J])\s*[,.;。，]?\s*(?:不是|而不是|not|non|nicht|pas)\s*[A-J]\b")
 _HEADING = re.compile(r"s?\s*(?:\*\*|\#*|__|:)*\s*\n\s*")
 _SAYS_OTHERWISE = ("答案是", "答案为", "答案：", "答案:", "réponse est", "respuesta es", "antwort ist", "risposta è", "ответ:")
 _SENTENCE_END = re.compile(r"(?<![A-Z\d])\.\s+(?=[A-Z\\$*<(])|(?<=\d)\.\s+(?=[A-Z][a-z'])|(?<=[\d})$])\.(?=\s*$)|。|\n\s*\n|\bI hope\b|<\|")
@@ -40,7 +42,9 @@ _LINE_OF_A = re.compile(r"(?:^|\n)\s*(?:\*\*)?A(?:\*\*)?\s*[:：]\s*([^\n]+)\s*$
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _NUMBER = re.compile(
-    r"(?<![\w.,])[-−]?\s?(?:\\?\$|[€£¥])?\s?(?:\d{1,3}(?:,\d{3})+(?![\d])|\d+)(?:[.,]\d+)?(?:\s*/\s*\d+)?(?:\s?\\?%)?(?![\w]*\d)|(?<=[^\x00-\x7f])\d+(?:\.\d+)?%?"
+    r"(?<![\w.,])[-−]?\s?(?:\\?\$|[€£¥])?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:\s*/\s*\d+)?(?:\s?\\?%)?(?!\w*\d)"
+    r"|-?\\[dt]?frac\{\d+\}\{\d+\}",
+    re.ASCII,
 )
 _PLAIN_WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
 _NOT_BUT = re.compile(r"^\s*not\b.{1,80}?\bbut\b", re.DOTALL | re.IGNORECASE)
@@ -190,6 +194,7 @@ def _answer_line(tail: str, offset: int, policy: Policy, *, after_box: bool) -> 
         if index < 0:
             break
         says = _SAYS.match(tail, index + 6) or (_HEADING.match(tail, index + 6) if lowered[:index].rstrip("* #").endswith("final") else None)
+        says = says or _SHOWS.match(tail, index + 6)
         if says is None:
             continue
         found = _line_content(tail, says.end())
@@ -249,6 +254,9 @@ def _unmarked(response: str, start: int, policy: Policy) -> Extraction | None:
     if not stripped:
         return None
     begin = start + body.index(stripped[0])
+    instead = _CHOICE_NOT.match(stripped)
+    if instead:
+        return Extraction(instead.group(1), (begin + instead.start(1), begin + instead.end(1)), "choice")
     if policy.bare and len(stripped) <= BARE_CHARACTERS and not _is_prose(stripped):
         return Extraction(stripped, (begin, begin + len(stripped)), "bare")
     if policy.bare and len(stripped) > BARE_CHARACTERS and " " not in stripped:
@@ -308,7 +316,7 @@ def _is_prose(text: str) -> bool:
     """Whether a text is sentences around an answer rather than an answer: words outside mathematics and \\text{}."""
     if len(text) < 4:
         return False
-    if not text.isascii() and sum(ord(character) > 0x2E80 for character in text) > 4:
+    if not text.isascii() and sum(character.isalpha() and not character.isascii() for character in _GREEK.sub("", text)) > 4:
         return True
     outside = re.sub(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+", " ", _MATH.sub(" ", text))
     words = [word.lower() for word in _PLAIN_WORD.findall(outside)]
@@ -316,9 +324,10 @@ def _is_prose(text: str) -> bool:
         return True
     has_value = any(character.isdigit() for character in text) or "$" in text
     sentence = sum(word in _SENTENCE_WORDS for word in words)
-    return has_value and (sentence >= 2 or len(words) >= 6 or (sentence >= 1 and _MATH.search(text) is not None))
+    return has_value and (sentence >= 2 or (sentence >= 1 and len(words) >= 3) or len(words) >= 6 or (sentence >= 1 and _MATH.search(text) is not None))
 
 
+_GREEK = re.compile("[\u0370-\u03ff]+")
 _SENTENCE_WORDS = frozenset(
     "the is are was were it its this that these so therefore thus hence we have has get be by of to in on with which as since because"
     " then let us find there number solution result value total i my you he she they la le est el es de un une der die das ist"
@@ -329,6 +338,9 @@ _SENTENCE_WORDS = frozenset(
 def _refined(text: str, policy: Policy) -> str:
     """A marked answer without the sentence around it."""
     text = text.strip()
+    instead = _CHOICE_NOT.match(text)
+    if instead:
+        return instead.group(1)
     denied = _NOT_BUT.match(text)
     if denied:
         text = text[denied.end() :].strip()

@@ -34,6 +34,7 @@ _SIGNS = {
     "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "…": r"\ldots ", "′": "'", "’": "'",
     "∧": r"\land ", "∨": r"\lor ", "⟨": r"\langle ", "⟩": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
     "⌈": r"\lceil ", "⌉": r"\rceil ", "，": ", ", "、": ", ", "；": ";", "：": ":", "。": ".", "（": "(", "）": ")",
+    "€": r"\text{eur} ", "£": r"\text{gbp} ", "¥": r"\text{yen} ", "￥": r"\text{yuan} ", "₹": r"\text{inr} ",
     "％": "%", "∣": "|", "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅛": " 1/8", "⅜": " 3/8",
     "⅝": " 5/8", "⅞": " 7/8", "⅕": " 1/5", "⅖": " 2/5", "⅗": " 3/5", "⅘": " 4/5", "⅙": " 1/6", "⅚": " 5/6",
     "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "", "\u202e": "", "\u202d": "", "\u200e": "",
@@ -73,7 +74,9 @@ _DROPPED = re.compile(
     r"\\(?:left|right|bigg?[lrm]?|Bigg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|middle|rm|bf|it|mathstrut"
     r"|hfill|noindent|nonumber|allowbreak|centering)(?![A-Za-z])\.?"
 )
-_SPACES = re.compile(r"\\(?:quad|qquad|enspace|thinspace|hspace\*?\{[^{}]*\}|[hv]?phantom\{[^{}]*\})(?![a-z])|~|\\[,:;! ]|\\\n")
+_SPACES = re.compile(r"(?<!\\)\\(?:qquad|quad|enspace|thinspace|hspace\*?\{[^{}]*\}|[hv]?phantom\{[^{}]*\})|~|(?<!\\)\\[,:;! \n]")
+_ESCAPED_TWICE = re.compile(r"\\\\(?=(?:[dt]?frac|sqrt|left|right|pi|text|circ|cdot|times|infty|leq?|geq?|cup|in|boxed|theta|pm)(?![A-Za-z]))")
+_STRAY_POINT = re.compile(r"(?<![.\s])\s*\.\s*(?=[\])}](?:\s|$))")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _BRACED_COMMA = re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\!,|\\!\\,)\s*(?=\d{3})|(?<=\d)(?:\\,|\{\\,\}|\\ |\\!|~)(?=\d{3}(?!\d))")
 _BLANK_GROUPS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
@@ -96,6 +99,10 @@ def clean(text: str) -> str:
         text = _TAG_SUP.sub(lambda tag: ("^{" if tag.group(1) == "p" else "_{") + tag.group(2) + "}", text)
     if "," in text or "\\" in text or "~" in text:
         text = _BRACED_COMMA.sub("", text)
+    if "\\\\" in text:
+        text = _ESCAPED_TWICE.sub(r"\\", text)
+    if "." in text:
+        text = _STRAY_POINT.sub("", text)
     if "\\" in text:
         text = text.replace("\\left.", " ").replace("\\right.", " ")
         text = _DROPPED.sub(" ", text)

@@ -27,10 +27,11 @@ _SET_OPERATIONS = {"cup": "union", "bigcup": "union", "sqcup": "union", "cap": "
 
 
 class Parsed(NamedTuple):
-    """An answer read: its tree, and its words for comparing texts."""
+    """An answer read: its tree, its words for comparing texts, and its characters without blanks."""
 
     node: Node
     words: str
+    source: str
 
 
 class AnswerParser(ExpressionParser):
@@ -82,7 +83,7 @@ class AnswerParser(ExpressionParser):
                 if found in (",", ";") and token.value == ",":
                     raise UnreadableError("two commas")
                 found = found or token.value
-            elif token.kind in "wt" and word in ("and", "or", "&", "и", "和", "或", "et", "y", "und"):
+            elif token.kind in "wt" and word in ("and", "or", "&", "和", "或"):
                 found = "or" if word in ("or", "或") else "and"
             elif token.kind == "c" and token.value in ("land", "wedge", "lor", "vee"):
                 found = _JOINS[token.value]
@@ -131,6 +132,9 @@ class AnswerParser(ExpressionParser):
             parts.append(token.value.strip())
             index += 1
         if not parts or (len(parts) == 1 and self.tokens[self.at].kind == "w" and len(parts[0]) < 4):
+            if parts[0].lower() not in MEANINGS:
+                return None
+        if all(len(part) < 3 for part in parts) and all(token.kind == "w" for token in self.tokens[self.at : index]):
             return None
         following = self.tokens[index]
         text = " ".join(parts)
@@ -208,11 +212,13 @@ class AnswerParser(ExpressionParser):
             else:
                 return left
             self.at += 1
-            right = self.ratio()
-            if kind != "minus" and left.kind == kind:
-                left = Node(kind, (*left.args, right))
-            else:
+            right = _as_set(self.ratio())
+            left = _as_set(left)
+            if kind == "minus":
                 left = Node(kind, (left, right))
+            else:
+                parts = [*(left.args if left.kind == kind else (left,)), *(right.args if right.kind == kind else (right,))]
+                left = Node(kind, tuple(parts))
 
     def ratio(self) -> Node:
         first = self.additive()
@@ -318,6 +324,13 @@ class AnswerParser(ExpressionParser):
         return super().primary()
 
 
+def _as_set(node: Node) -> Node:
+    """Beside a union or intersection, `{1, 2}` in TeX's own braces can only mean a set."""
+    if node.kind == "list":
+        return Node("set", node.args)
+    return Node("set", (node,)) if node.kind == "num" else node
+
+
 def unit_name(words: list[str]) -> str | None:
     """The canonical name of a unit such as `square feet`, `cm ^2`, `miles per hour`; None if it is no unit."""
     parts: list[str] = []
@@ -395,7 +408,7 @@ def parse(text: str) -> Parsed:
     if not stripped:
         raise UnreadableError("an empty answer")
     words = normal_text(stripped) if len(stripped) <= 2000 else stripped
-    return Parsed(_parse_stripped(stripped, 0), words)
+    return Parsed(_parse_stripped(stripped, 0), words, "".join(stripped.split()))
 
 
 def _parse_stripped(stripped: str, nesting: int) -> Node:
@@ -438,6 +451,8 @@ def strip_wrappers(text: str) -> str:
     text = text.strip()
     for _ in range(6):
         before = text
+        if text.count("**") == 1:
+            text = text.strip("*")
         text = text.strip().rstrip(",;").strip()
         if text.endswith(".") and not text.endswith(("..", "m.", "M.")):
             text = text[:-1].rstrip()

@@ -155,8 +155,8 @@ def _quick_number(match: re.Match[str]) -> Parsed:
     whole = whole.replace(",", "")
     if decimals is None:
         value = Fraction(int(sign + whole))
-        return Parsed(Node("num", (), value), "")
-    return Parsed(Node("num", (), Fraction(int(sign + whole + decimals), 10 ** len(decimals)), len(decimals)), "")
+        return Parsed(Node("num", (), value), "", "")
+    return Parsed(Node("num", (), Fraction(int(sign + whole + decimals), 10 ** len(decimals)), len(decimals)), "", "")
 
 
 @lru_cache(maxsize=8_192)
