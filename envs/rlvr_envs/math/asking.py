@@ -10,6 +10,9 @@ from typing import Any
 
 from rlvr import Score, Task
 
+MAX_ANSWER = 4000
+"""Characters beyond which an extracted answer is wrong unread; golds have a tenth of that."""
+
 
 def ask(question: str, form: str) -> str:
     """The prompt: a question and the form of its answer ("a reduced fraction")."""
@@ -37,13 +40,19 @@ def judge(task: Task, text: str, rule: Callable[[str], bool | None]) -> Score:
     """The verdict of `rule` on the extracted answer; where it says None (unreadable), that of the math verifier."""
     from rlvr.verifiers.math import extract
 
-    answer = extract(text)
-    if answer is None:
+    found = extract(text)
+    if found is None:
         return Score(0.0, reason="no_answer")
-    right = rule(answer)
-    if right is None:
+    start, end = found.span
+    # The whole of an answer tag comes first: what the extraction takes out of a sentence may be a part of a long formula.
+    readings = list(
+        dict.fromkeys([text[start:end].strip(), found.text] if found.rule == "answer tag" else [found.text])
+    )
+    verdicts = [rule(reading) for reading in readings if len(reading) <= MAX_ANSWER]
+    if True not in verdicts and None in verdicts:
         return verify_answer(task, text)
-    return Score(float(right), reason="correct" if right else "wrong", detail={"answer": answer[:200]})
+    right = True in verdicts
+    return Score(float(right), reason="correct" if right else "wrong", detail={"answer": readings[0][:200]})
 
 
 def signed(value: object) -> str:
@@ -82,7 +91,7 @@ _BRACKETS = re.compile(r"\\left|\\right|\\[,;:! ]|\\q?quad|\$")
 
 def split_list(text: str) -> list[str]:
     """The parts of a list, tuple or set like `(1, 2)`, `\\{1, 2\\}`, `1 and 2` or `x = 1, y = 2`, outer brackets removed."""
-    plain = _BRACKETS.sub(" ", text[:4000]).replace("\\{", "{").replace("\\}", "}").strip()
+    plain = _BRACKETS.sub(" ", text).replace("\\{", "{").replace("\\}", "}").strip()
     if plain[:1] + plain[-1:] in ("()", "[]", "{}") and _closes_at_end(plain):
         plain = plain[1:-1]
     plain = re.sub(r"(?<![A-Za-z\\])(?:and|\\text\{ *and *\})(?![A-Za-z])", ",", plain).replace(";", ",")

@@ -67,11 +67,12 @@ GROUPS = (
 
 @rlvr.register(
     "math/counting-v0",
+    chance=0.03,
     kinds=["groups"],
     size=12,
     levels=[
         {"kinds": ["groups"], "size": 12},
-        {"kinds": ["letters", "separated"], "size": 13},
+        {"kinds": ["letters", "separated"], "size": 16},
         {"kinds": ["paths", "sums"], "size": 14},
         {"kinds": ["committee", "three-divisors"], "size": 18},
         {"kinds": ["four-divisors"], "size": 18},
@@ -80,11 +81,10 @@ GROUPS = (
 def counting(rng: random.Random, kinds: list[str], size: int) -> rlvr.Task:
     """A number of possibilities.
 
-    Kinds: groups (so many of each of two kinds), letters (arrangements with repeated letters), committee (at least so many of one group), paths (a grid with a
-    forbidden point), sums (solutions with bounds), three-divisors and
-    four-divisors (multiples of at least one), separated (no two neighbours);
-    `size` bounds their numbers. Golds are counted: step by step along Pascal's rule or a table, or one by one; worked
-    solutions use the closed formulas.
+    Kinds: groups (so many of each of two kinds), letters (arrangements with repeated letters), separated (no two
+    neighbours), committee (at least so many of one group), paths (a grid with a forbidden point), sums (solutions with
+    bounds), three-divisors and four-divisors (multiples of at least one); `size` bounds their numbers. Golds are counted,
+    step by step along Pascal's rule or a table, or one by one; worked solutions use the closed formulas.
     """
     kind = rng.choice(kinds)
     if kind not in _MAKERS:
@@ -115,7 +115,7 @@ def _choose(n: int, k: int) -> int:
 
 
 def _letters(rng: random.Random, size: int) -> Made:
-    length = rng.randint(max(4, size - 2), size)
+    length = rng.randint(max(6, size - 6), size)
     few = rng.sample("ABCDEGIKLMNOPRSTUVZ", rng.randint(3, max(3, length - 3)))
     word = "".join(rng.choice(few) for _ in range(length - 3)) + "".join(few[:3])
     word = "".join(rng.sample(word, length))
@@ -227,7 +227,7 @@ def _multiples(rng: random.Random, size: int, count: int) -> Made:
 
 
 def _separated(rng: random.Random, size: int) -> Made:
-    n = rng.randint(5, size)
+    n = rng.randint(max(5, size - 8), size)
     k = rng.randint(2, (n + 1) // 2)
     # without[j], with_[j]: rows so far with j of the group, the last place not taken, or taken, by one of them.
     without, with_ = [1] + [0] * k, [0] * (k + 1)

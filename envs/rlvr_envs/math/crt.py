@@ -19,6 +19,7 @@ PHRASINGS = (
 
 @rlvr.register(
     "math/crt-v0",
+    chance=0.01,
     congruences=2,
     modulus=40,
     coprime=True,

@@ -67,7 +67,7 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
     def rule(answer: str) -> bool | None:
         try:
             given = function_of(read(answer), name)
-            return given == function_of(read(data["function"]), name).derivative()
+            return given.equals(function_of(read(data["function"]), name).derivative())
         except Unreadable:
             return None
 

@@ -38,6 +38,8 @@ _IGNORED = re.compile(r"\\left|\\right|\\[,;:! ]|\\q?quad|\\displaystyle|\$|\\\(
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 _PLAIN = str.maketrans({"−": "-", "–": "-", "·": "*", "⋅": "*", "×": "*", "∗": "*", "÷": "/", "[": "(", "]": ")"})
+_RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{3,}")
+_KNOWN = re.compile("|".join([*sorted(FUNCTIONS), "pi"]))
 _WORDS = re.compile(r"\\?(?:operatorname|mathrm|text)\s*\{\s*([A-Za-z]{1,4})\s*\}")
 
 
@@ -48,6 +50,9 @@ def read(text: str) -> Node:
     text = text.rpartition("=")[2]
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^(" + run[0].translate(_SUPERSCRIPTS) + ")", text)
     text = _WORDS.sub(r" \1 ", _IGNORED.sub(" ", text.translate(_PLAIN))).replace("**", "^")
+    for run in _RUN.findall(text):  # a product of letters is no word, and arcsin is no product
+        if len(_KNOWN.sub("", run)) > 2:
+            raise Unreadable(f"the word {run[:20]!r}")
     return _Reader(_tokens(text.strip().rstrip("."))).all()
 
 

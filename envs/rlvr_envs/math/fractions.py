@@ -25,6 +25,7 @@ PHRASINGS = (
 
 @rlvr.register(
     "math/fractions-v0",
+    chance=0.015,
     terms=2,
     numerator=20,
     denominator=12,

@@ -8,6 +8,7 @@ sampling. Derivatives stay inside the ring, which is what makes antiderivatives 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 from typing import NamedTuple
@@ -37,22 +38,16 @@ Terms = dict[Key, Coefficient]
 ONE: Terms = {Key(): (Fraction(1), Fraction(0))}
 
 
-class Function(NamedTuple):
-    """numerator / denominator, each a sum of terms; `function_of` makes one from a formula."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """top / bottom, each a sum of terms; `function_of` makes one from a formula."""
 
     top: Terms
     bottom: Terms
 
-    def __eq__(self, other: object) -> bool:
-        """Equal as functions: exact."""
-        if not isinstance(other, Function):
-            return NotImplemented
+    def equals(self, other: Function) -> bool:
+        """Whether they are the same function: exact."""
         return _times(self.top, other.bottom) == _times(other.top, self.bottom)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None  # type: ignore[assignment]
 
     def derivative(self) -> Function:
         """By x, with the quotient rule."""
@@ -88,11 +83,6 @@ def function_of(tree: Node, variable: str = "x") -> Function:
     if kind == "/":
         return _multiply(parts[0], _inverse(parts[1]))
     return _apply(kind, parts[0])
-
-
-def polynomial(values: Rational | list[int]) -> Function:
-    """The polynomial with these coefficients, constant first."""
-    return Function({Key(power=Fraction(n)): (Fraction(c), Fraction(0)) for n, c in enumerate(values) if c}, ONE)
 
 
 def polynomial_coefficients(function: Function) -> list[Fraction]:

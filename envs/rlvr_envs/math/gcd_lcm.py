@@ -23,6 +23,7 @@ LCM = (
 
 @rlvr.register(
     "math/gcd-lcm-v0",
+    chance=0.02,
     numbers=2,
     divisor=60,
     cofactor=30,

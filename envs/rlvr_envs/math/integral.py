@@ -39,13 +39,14 @@ class Piece(NamedTuple):
 
 @rlvr.register(
     "math/integral-v0",
+    chance=0.01,
     terms=3,
     size=9,
     kinds=["power"],
     definite=False,
     levels=[
         {"terms": 3, "size": 9, "kinds": ["power"], "definite": False},
-        {"terms": 3, "size": 9, "kinds": ["power"], "definite": True},
+        {"terms": 4, "size": 9, "kinds": ["power"], "definite": True},
         {"terms": 4, "size": 9, "kinds": ["power", "bracket", "wave", "exponential", "reciprocal"], "definite": False},
         {"terms": 3, "size": 9, "kinds": ["bracket", "parts"], "definite": False},
         {"terms": 4, "size": 9, "kinds": ["parts", "twice"], "definite": False},
@@ -81,7 +82,7 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
     def rule(answer: str) -> bool | None:
         try:
             given = function_of(read(answer), name).derivative()
-            return given == function_of(read(data["function"]), name)
+            return given.equals(function_of(read(data["function"]), name))
         except Unreadable:
             return None
 
@@ -92,7 +93,8 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
 def _(task: rlvr.Task) -> str:
     data = task.data or {}
     if "coefficients" in data:
-        return _definite_solution(data["coefficients"], *data["limits"], data["name"])
+        start, end = data["limits"]
+        return _definite_solution(data["coefficients"], start, end, str(data["name"]))
     pieces = [Piece(*values) for values in data["pieces"]]
     lines = [f"{piece.before} comes from {piece.after} ({piece.rule})" for piece in pieces]
     return worked(lines, add([*(piece.after for piece in pieces), "C"]))
@@ -112,7 +114,8 @@ def _definite(rng: random.Random, terms: int, size: int, name: str) -> rlvr.Task
 def _boole(p: Polynomial, start: int, end: int) -> Fraction:
     """(b-a)/90 (7 f0 + 32 f1 + 12 f2 + 32 f3 + 7 f4) at five equally spaced points: exact for degrees up to 5."""
     points = [start + Fraction(n * (end - start), 4) for n in range(5)]
-    total = sum((weight * value(p, x) for weight, x in zip((7, 32, 12, 32, 7), points, strict=True)), Fraction(0))
+    values = [Fraction(value(p, x)) for x in points]
+    total = sum((weight * y for weight, y in zip((7, 32, 12, 32, 7), values, strict=True)), Fraction(0))
     return total * (end - start) / 90
 
 
@@ -123,8 +126,9 @@ def _definite_solution(p: Polynomial, start: int, end: int, name: str) -> str:
     for x in (end, start):
         terms = [c * x**n for n, c in enumerate(whole) if c]
         at.append(sum(terms, Fraction(0)))
-        shown = add([str(term) for term in terms])
-        lines.append(f"F({x}) = {shown}" + ("" if shown == str(at[-1]) else f" = {at[-1]}"))
+        put_in = " + ".join(f"{signed(c)}*{signed(x)}^{n}" for n, c in enumerate(whole) if c)
+        steps = [f"F({x})", put_in, add([str(term) for term in terms]), str(at[-1])]
+        lines.append(" = ".join(dict.fromkeys(steps)))
     lines.append(f"{at[0]} - {signed(at[1])} = {at[0] - at[1]}")
     return worked(lines, str(at[0] - at[1]))
 

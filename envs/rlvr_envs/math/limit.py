@@ -25,6 +25,7 @@ ORDER = 6
 
 @rlvr.register(
     "math/limit-v0",
+    chance=0.035,
     kinds=["infinity"],
     size=15,
     levels=[

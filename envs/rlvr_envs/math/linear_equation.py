@@ -25,6 +25,7 @@ Part = list[int]
 
 @rlvr.register(
     "math/linear-equation-v0",
+    chance=0.035,
     left=1,
     right=0,
     size=20,

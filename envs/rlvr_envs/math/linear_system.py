@@ -21,6 +21,7 @@ PHRASINGS = (
 
 @rlvr.register(
     "math/linear-system-v0",
+    chance=0.01,
     unknowns=2,
     coefficient=6,
     solution=9,
@@ -117,7 +118,7 @@ def _cramer(rows: list[list[int]], right: list[int]) -> list[Fraction]:
 
 
 def _sum(row: Sequence[int | Fraction], names: str) -> str:
-    parts = []
+    parts: list[str] = []
     for c, name in zip(row, names, strict=True):
         if c:
             number = "" if abs(c) == 1 else f"({abs(c)})" if c.denominator > 1 else str(abs(c))

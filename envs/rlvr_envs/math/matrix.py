@@ -43,6 +43,7 @@ PHRASINGS = {
 
 @rlvr.register(
     "math/matrix-v0",
+    chance=0.015,
     kinds=["determinant"],
     size=2,
     entry=15,

@@ -28,13 +28,14 @@ CONGRUENCE = (
 
 @rlvr.register(
     "math/modular-v0",
+    chance=0.035,
     kinds=["expression"],
     modulus=99,
     size=99,
     levels=[
         {"kinds": ["expression"], "modulus": 99, "size": 99},
-        {"kinds": ["inverse", "congruence"], "modulus": 99, "size": 99},
         {"kinds": ["power"], "modulus": 400, "size": 60},
+        {"kinds": ["inverse", "congruence"], "modulus": 400, "size": 99},
         {"kinds": ["power", "congruence"], "modulus": 9999, "size": 9999},
         {"kinds": ["tower"], "modulus": 9999, "size": 9999},
     ],

@@ -24,6 +24,7 @@ PHRASINGS = (
 
 @rlvr.register(
     "math/polynomial-roots-v0",
+    chance=0.005,
     degree=2,
     size=30,
     denominator=1,

@@ -140,7 +140,7 @@ def _quadratic_factor(p: Polynomial) -> Polynomial | None:
 
 def text(p: Polynomial | list[Fraction], variable: str = "x") -> str:
     """The polynomial as people write it, highest power first: `2x^2 - x + 5`; fractions as `3/4x`."""
-    parts = []
+    parts: list[str] = []
     for n in range(len(p) - 1, -1, -1):
         c = p[n]
         if not c:

@@ -12,6 +12,8 @@ from rlvr_envs.math.asking import ask, phrase, verify_answer, worked
 COLOURS = ("red", "blue", "green", "white", "black", "yellow", "brown", "silver")
 CONTAINERS = ("urn", "bag", "box", "jar", "drawer", "hat")
 THINGS = ("balls", "marbles", "cards", "chips", "beads", "buttons")
+TRIALS = ("trials", "shots", "attempts", "experiments", "throws", "tests", "launches", "calls")
+PARTS = ("bulbs", "valves", "chips", "pumps", "fuses", "seals", "bolts", "sensors")
 URN = (
     "{A} {box} holds {a} {first} and {b} {second} {things}. {k} are drawn without replacement. "
     "What is the probability that exactly {j} of them are {first}?",
@@ -22,9 +24,9 @@ URN = (
 )
 COINS = (
     "A coin shows heads with probability {p}. It is tossed {n} times. What is the probability of {amount} {k} heads?",
-    "Each of {n} independent trials succeeds with probability {p}. Find the probability of {amount} {k} successes.",
-    "A spinner lands on red with probability {p}. What is the probability that {n} spins give red {amount} {k} times?",
-    "A machine part fails with probability {p}, each alike and independently. How likely is it that {amount} {k} of {n} fail?",
+    "Each of {n} independent {trials} succeeds with probability {p}. Find the probability of {amount} {k} successes.",
+    "A spinner lands on {colour} with probability {p}. How likely is it that {n} spins give {colour} {amount} {k} times?",
+    "Any of {n} equal {parts} fails with probability {p}, independently. How likely is it that {amount} {k} of them fail?",
 )
 DICE = (
     "Three fair dice with {a}, {b} and {c} faces, numbered from 1, are rolled. What is the probability that they sum to {s}?",
@@ -41,6 +43,7 @@ CAUSE = (
 
 @rlvr.register(
     "math/probability-v0",
+    chance=0.03,
     kinds=["urn"],
     size=9,
     levels=[
@@ -127,12 +130,13 @@ def _coins(rng: random.Random, size: int) -> Made:
     if len(terms) > 1:
         lines.append(f"{' + '.join(map(str, terms))} = {sum(terms, Fraction(0))}")
     gold = sum((reached[i] for i in counted), Fraction(0))
-    return phrase(rng, COINS, p=p, n=n, k=k, amount=amount), gold, lines
+    fields = {"colour": rng.choice(COLOURS), "trials": rng.choice(TRIALS), "parts": rng.choice(PARTS)}
+    return phrase(rng, COINS, p=p, n=n, k=k, amount=amount, **fields), gold, lines
 
 
 def _dice(rng: random.Random, size: int) -> Made:
     """Three dice of several kinds; the sizes of their faces grow with `size`."""
-    faces = [rng.choice((4, 6, 8, 10, 12, 20)[: size + 1]) for _ in range(3)]
+    faces = [rng.randint(4, 4 * size) for _ in range(3)]
     s = rng.randint(6, sum(faces) - 3)
     counts = {0: 1}
     for most in faces:

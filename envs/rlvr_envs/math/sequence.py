@@ -44,6 +44,7 @@ ORDERS = {2: "second", 3: "third", 4: "fourth"}
 
 @rlvr.register(
     "math/sequence-v0",
+    chance=0.015,
     kinds=["arithmetic"],
     size=50,
     position=60,

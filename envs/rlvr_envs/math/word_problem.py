@@ -53,6 +53,7 @@ KINDS = ("stock", "chain", "shopping", "journey", "work", "shares")
 
 @rlvr.register(
     "math/word-problem-v0",
+    chance=0.02,
     steps=2,
     distractors=0,
     kinds=list(KINDS),
