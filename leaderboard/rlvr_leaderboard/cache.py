@@ -66,6 +66,10 @@ class CachedEngine:
         """The engine's own."""
         return self._engine.fingerprint()
 
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """The engine's own; never cached."""
+        return self._engine.forced_logprobs(token_ids)
+
     def close(self) -> None:
         """Close the file, and the engine."""
         self._store.close()

@@ -112,7 +112,7 @@ def verify(record: Record, *, workers: int = 2, timeout_s: float = 5.0, judge: b
             found.notes.append(f"the source of {name} changed since the record was made")
         for flip in scoring.flips:
             stored, now = flip.rollout, flip.score
-            says = f"run {stored.run}: the stored reward is {stored.reward:g}, the verifier now says {now.reward:g} ({now.reason})"
+            says = f"run {stored.run}: the stored reward is {stored.reward:g}, the verifier says {now.reward:g} ({now.reason})"
             found.findings.append(Finding(ROLLOUTS, flip.line, stored.item, says))
         if scoring.unjudged:
             says = f"{scoring.unjudged} answers could not be judged here because their verifier failed"
