@@ -131,9 +131,10 @@ class AnswerParser(ExpressionParser):
                 break
             parts.append(token.value.strip())
             index += 1
-        if not parts or (len(parts) == 1 and self.tokens[self.at].kind == "w" and len(parts[0]) < 4):
-            if parts[0].lower() not in MEANINGS:
-                return None
+        if not parts:
+            return None
+        if len(parts) == 1 and self.tokens[self.at].kind == "w" and len(parts[0]) < 4 and parts[0].lower() not in MEANINGS:
+            return None
         if all(len(part) < 3 for part in parts) and all(token.kind == "w" for token in self.tokens[self.at : index]):
             return None
         following = self.tokens[index]

@@ -37,10 +37,7 @@ def verify(gold: str, response: str, *, policy: Policy = DEFAULT) -> Score:
     (the verifier itself failed; then `error` is set and this is no verdict). `detail` holds `extracted`, `span` (characters of
     the response) and `stage`.
     """
-    reference = read_gold(gold)
-    if reference is None:
-        return Score(0.0, reason="gold_unparsable", detail={"extracted": None, "span": None, "stage": "gold"})
-    return _score(reference, response, policy)
+    return _score(_read_gold_or_error(gold), response, policy)
 
 
 def verify_batch(
@@ -53,15 +50,8 @@ def verify_batch(
     golds = [gold] * len(responses) if isinstance(gold, str) else list(gold)
     if len(golds) != len(responses):
         raise ValueError(f"{len(golds)} golds for {len(responses)} responses; give one gold for all or one for each")
-    references = {text: read_gold(text) for text in set(golds)}
-    scores = []
-    for text, response in zip(golds, responses, strict=True):
-        reference = references[text]
-        if reference is None:
-            scores.append(Score(0.0, reason="gold_unparsable", detail={"extracted": None, "span": None, "stage": "gold"}))
-        else:
-            scores.append(_score(reference, response, policy))
-    return scores
+    references = {text: _read_gold_or_error(text) for text in set(golds)}
+    return [_score(references[text], response, policy) for text, response in zip(golds, responses, strict=True)]
 
 
 async def verify_async(gold: str, response: str, *, policy: Policy = DEFAULT) -> Score:
@@ -77,8 +67,22 @@ def equivalent(gold: str, answer: str, *, policy: Policy = DEFAULT) -> bool:
     return _compare(first, second, policy).status == "correct"
 
 
-def _score(reference: tuple[str, Parsed | None], response: str, policy: Policy) -> Score:
+Reference = tuple[str, Parsed | None]
+
+
+def _read_gold_or_error(gold: str) -> Reference | Exception | None:
     try:
+        return read_gold(gold)
+    except Exception as error:  # the boundary, as in _score
+        return error
+
+
+def _score(reference: Reference | Exception | None, response: str, policy: Policy) -> Score:
+    if reference is None:
+        return Score(0.0, reason="gold_unparsable", detail={"extracted": None, "span": None, "stage": "gold"})
+    try:
+        if isinstance(reference, Exception):
+            raise reference
         found = extract(response, policy)
         if found is None or not found.text.strip():
             return Score(0.0, reason="no_answer", detail={"extracted": None, "span": None, "stage": "extraction"})
@@ -96,7 +100,7 @@ def _score(reference: tuple[str, Parsed | None], response: str, policy: Policy) 
     )
 
 
-def _judge(reference: tuple[str, Parsed | None], found: Extraction, policy: Policy) -> Verdict:
+def _judge(reference: Reference, found: Extraction, policy: Policy) -> Verdict:
     text, gold = reference
     answer = _read(found.text)
     if gold is None or answer is None:
@@ -116,7 +120,7 @@ def _same_text(a: str, b: str) -> bool:
     return a.strip() != "" and "".join(a.split()) == "".join(b.split())
 
 
-def read_gold(gold: str) -> tuple[str, Parsed | None] | None:
+def read_gold(gold: str) -> Reference | None:
     """(the gold's answer, its tree); None if there is nothing to compare with."""
     text = gold_answer(gold)
     parsed = _read(text)
