@@ -1,0 +1,1 @@
+"""The six worlds. Importing one registers its environment."""
