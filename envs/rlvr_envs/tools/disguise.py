@@ -23,16 +23,40 @@ def _constant(name: str, description: str, result: Any, **parameters: str) -> To
 
 
 DISTRACTORS = [
-    _constant("get_weather", "The weather in a city today.", {"sky": "cloudy", "celsius": 11}, city="string: name of the city"),
-    _constant("translate", "Translate a text.", {"text": "?"}, text="string: the text", language="string: target language"),
+    _constant(
+        "get_weather", "The weather in a city today.", {"sky": "cloudy", "celsius": 11}, city="string: name of the city"
+    ),
+    _constant(
+        "translate", "Translate a text.", {"text": "?"}, text="string: the text", language="string: target language"
+    ),
     _constant("get_time", "The time in a city.", {"time": "10:00"}, city="string: name of the city"),
     _constant("define_word", "What a word means.", {"meaning": "not in this dictionary"}, word="string: the word"),
     _constant("get_stock_price", "The latest price of a share.", {"price": 101.5}, symbol="string: ticker symbol"),
-    _constant("random_number", "A number between two bounds.", {"number": 4}, low="integer: lower bound", high="integer: upper bound"),
-    _constant("send_note", "Leave a note for a colleague.", {"sent": False, "why": "nobody is there"}, to="string: name", text="string: the note"),
-    _constant("convert_units", "Convert a quantity.", {"value": 1.0}, value="number: how much", unit="string: target unit"),
+    _constant(
+        "random_number",
+        "A number between two bounds.",
+        {"number": 4},
+        low="integer: lower bound",
+        high="integer: upper bound",
+    ),
+    _constant(
+        "send_note",
+        "Leave a note for a colleague.",
+        {"sent": False, "why": "nobody is there"},
+        to="string: name",
+        text="string: the note",
+    ),
+    _constant(
+        "convert_units", "Convert a quantity.", {"value": 1.0}, value="number: how much", unit="string: target unit"
+    ),
     _constant("search_web", "Search public pages.", {"results": []}, query="string: what to look for"),
-    _constant("set_reminder", "Be reminded later.", {"set": False, "why": "reminders are off"}, text="string: of what", minutes="integer: when"),
+    _constant(
+        "set_reminder",
+        "Be reminded later.",
+        {"set": False, "why": "reminders are off"},
+        text="string: of what",
+        minutes="integer: when",
+    ),
 ]
 
 
@@ -51,7 +75,10 @@ class Disguise:
     def cover(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """A call in own names, as the model has to write it."""
         names = self.arguments[call["name"]]
-        return {"name": self.shown[call["name"]], "arguments": {names[key]: value for key, value in call["arguments"].items()}}
+        return {
+            "name": self.shown[call["name"]],
+            "arguments": {names[key]: value for key, value in call["arguments"].items()},
+        }
 
     def reveal(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """A checked call of the model in own names."""
@@ -79,7 +106,11 @@ def make(rng: random.Random, tools: Sequence[Tool], num_distractors: int, scramb
         for key, schema in each.parameters["properties"].items():
             bare = {field: value for field, value in schema.items() if field != "description"}
             properties[names[key]] = bare if hidden >= 3 else schema
-        parameters = {**each.parameters, "properties": properties, "required": [names[key] for key in each.parameters["required"]]}
+        parameters = {
+            **each.parameters,
+            "properties": properties,
+            "required": [names[key] for key in each.parameters["required"]],
+        }
         function: dict[str, Any] = {"name": shown[each.name], "parameters": parameters}
         if hidden < 3:
             function["description"] = each.description

@@ -59,7 +59,15 @@ LEVELS: tuple[dict[str, Any], ...] = (
     {"size": 120, "writes": 4, "distractor_tools": 3},
     {"size": 250, "writes": 6, "distractor_tools": 3, "failures": 0.1, "refuse": 0.1},
     {"size": 500, "writes": 9, "distractor_tools": 10, "failures": 0.1, "refuse": 0.2, "user": True},
-    {"size": 1000, "writes": 12, "distractor_tools": 10, "failures": 0.15, "refuse": 0.2, "user": True, "scramble": "names"},
+    {
+        "size": 1000,
+        "writes": 12,
+        "distractor_tools": 10,
+        "failures": 0.15,
+        "refuse": 0.2,
+        "user": True,
+        "scramble": "names",
+    },
 )
 
 
@@ -309,7 +317,9 @@ def draw(world: World, rng: random.Random, size: int, writes: int, failures: flo
         scenario = Scenario(store.snapshot(), digest, request, expected, (*calls, last), failing_calls=failing)
         _prove(world, store, scenario, answer)
         return scenario
-    raise EnvironmentFault(f"tools/{world.name}: no task with writes={writes} in {MAX_DRAWS} states of size={size}; raise size")
+    raise EnvironmentFault(
+        f"tools/{world.name}: no task with writes={writes} in {MAX_DRAWS} states of size={size}; raise size"
+    )
 
 
 def _suitable(world: World, rng: random.Random, store: Store, writes: int) -> Request | None:

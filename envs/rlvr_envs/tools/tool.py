@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr_envs.tools.store import Store
-
 _parameter = re.compile(r"(string|integer|number|boolean)(\[\])?(?:\(([^)]*)\))?(\?)?: (.+)")
 
 
@@ -61,7 +59,9 @@ def schema_of(parameters: dict[str, str]) -> dict[str, Any]:
         schema: dict[str, Any] = {"type": kind}
         if members:
             schema["enum"] = members.split("|")
-        properties[name] = {"type": "array", "items": schema, "description": text} if is_list else {**schema, "description": text}
+        properties[name] = (
+            {"type": "array", "items": schema, "description": text} if is_list else {**schema, "description": text}
+        )
         if not optional:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

@@ -93,6 +93,10 @@ class World:
         """What the request demands of the final state, worked out without `plan`."""
         raise NotImplementedError
 
+    def stray(self, rng: random.Random, store: Store) -> Call:
+        """A change that can be made in this state and that no task asks for; for the proofs."""
+        raise NotImplementedError
+
     def forbidden(self, rng: random.Random, store: Store) -> tuple[str, int]:
         """An instruction that breaks a rule, and the number of the rule, counted from 1."""
         raise NotImplementedError
@@ -127,7 +131,9 @@ def judge(expected: Expected, before: Store, after: Store, difference: Diff) -> 
         if count:
             surplus.append(f"{count} in {table}")
     return (
-        f"{missing} of the changes that were asked for {'is' if missing == 1 else 'are'} missing or different" if missing else "",
+        f"{missing} of the changes that were asked for {'is' if missing == 1 else 'are'} missing or different"
+        if missing
+        else "",
         f"changes that nobody asked for: {', '.join(surplus)}" if surplus else "",
     )
 

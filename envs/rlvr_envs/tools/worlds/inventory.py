@@ -21,7 +21,21 @@ CREATE TABLE adjustments (id INTEGER PRIMARY KEY, sku TEXT NOT NULL, warehouse T
 """
 SUPPLIERS = ("Acorn", "Birch", "Clover", "Dahlia", "Elm", "Fern", "Ginkgo", "Hazel")
 WAREHOUSES = ("north", "south", "east", "west")
-THINGS = ("bolt", "bracket", "cable", "clamp", "crate", "filter", "gasket", "hinge", "lamp", "pipe", "pump", "valve", "washer")
+THINGS = (
+    "bolt",
+    "bracket",
+    "cable",
+    "clamp",
+    "crate",
+    "filter",
+    "gasket",
+    "hinge",
+    "lamp",
+    "pipe",
+    "pump",
+    "valve",
+    "washer",
+)
 LIMIT = 100
 """Pieces that one adjustment may correct by the rules of the house."""
 
@@ -48,16 +62,28 @@ def query(store: Store, sql: str) -> Any:
     return read_only(store, sql)
 
 
-@tool("Order pieces of a product for a warehouse.", writes=True, sku="string: the product", warehouse="string: where it goes", quantity="integer: pieces")
+@tool(
+    "Order pieces of a product for a warehouse.",
+    writes=True,
+    sku="string: the product",
+    warehouse="string: where it goes",
+    quantity="integer: pieces",
+)
 def create_order(store: Store, sku: str, warehouse: str, quantity: int) -> Any:
     _held(store, sku, warehouse)
     if quantity <= 0:
         raise ToolError("the quantity must be positive")
-    store.run("INSERT INTO orders (sku, warehouse, quantity, status) VALUES (?, ?, ?, 'open')", sku, warehouse, quantity)
+    store.run(
+        "INSERT INTO orders (sku, warehouse, quantity, status) VALUES (?, ?, ?, 'open')", sku, warehouse, quantity
+    )
     return "ordered"
 
 
-@tool("Book the arrival of an open order: its pieces are added to the stock.", writes=True, order="integer: id of the order")
+@tool(
+    "Book the arrival of an open order: its pieces are added to the stock.",
+    writes=True,
+    order="integer: id of the order",
+)
 def receive(store: Store, order: int) -> Any:
     row = store.one("SELECT * FROM orders WHERE id = ?", order)
     if row is None or row["status"] != "open":
@@ -71,7 +97,13 @@ def receive(store: Store, order: int) -> Any:
       reason="string: why")  # fmt: skip
 def adjust(store: Store, sku: str, warehouse: str, delta: int, reason: str) -> Any:
     _change(store, sku, warehouse, delta)
-    store.run("INSERT INTO adjustments (sku, warehouse, delta, reason) VALUES (?, ?, ?, ?)", sku, warehouse, delta, reason[:200])
+    store.run(
+        "INSERT INTO adjustments (sku, warehouse, delta, reason) VALUES (?, ?, ?, ?)",
+        sku,
+        warehouse,
+        delta,
+        reason[:200],
+    )
     return "corrected"
 
 
@@ -93,7 +125,16 @@ class InventoryWorld(World):
         for number in range(max(6, size // 4)):
             sku = f"P{number:04d}"
             point = rng.randrange(40, 160)
-            products.append((sku, f"{rng.choice(THINGS)} {number}", rng.choice(SUPPLIERS), rng.randrange(50, 9_000), point, point + rng.randrange(20, 200)))
+            products.append(
+                (
+                    sku,
+                    f"{rng.choice(THINGS)} {number}",
+                    rng.choice(SUPPLIERS),
+                    rng.randrange(50, 9_000),
+                    point,
+                    point + rng.randrange(20, 200),
+                )
+            )
             stock.extend((sku, warehouse, rng.randrange(0, 70)) for warehouse in WAREHOUSES)
         for number in range(1, max(6, size // 4) + 1):
             status = rng.choice(("open", "open", "received"))
@@ -124,16 +165,22 @@ class InventoryWorld(World):
                 Slot(("supplier", "whose", "which"), f"I mean the products of {supplier}."),
                 Slot(("warehouse", "where", "destination"), f"They go to the warehouse {warehouse}."),
             )
-            left = text.replace(f"of {supplier}", "of one supplier").replace(f"to the warehouse {warehouse}", "to one of the warehouses")
+            left = text.replace(f"of {supplier}", "of one supplier").replace(
+                f"to the warehouse {warehouse}", "to one of the warehouses"
+            )
             return Request(kind, text, values, answer, left, slots)
         if kind == "receive":
             warehouse = rng.choice(WAREHOUSES)
-            waiting = store.all("SELECT quantity FROM orders WHERE status = 'open' AND warehouse = ? ORDER BY quantity DESC", warehouse)
+            waiting = store.all(
+                "SELECT quantity FROM orders WHERE status = 'open' AND warehouse = ? ORDER BY quantity DESC", warehouse
+            )
             if len(waiting) < writes:
                 raise Unsuitable
             least = waiting[writes - 1]["quantity"]
             text = f"Book the arrival of every open order for the warehouse {warehouse} of at least {least} pieces."
-            slot = Slot(("pieces", "least", "minimum", "many", "large", "size"), f"I mean orders of at least {least} pieces.")
+            slot = Slot(
+                ("pieces", "least", "minimum", "many", "large", "size"), f"I mean orders of at least {least} pieces."
+            )
             left = f"Book the arrival of every open order for the warehouse {warehouse} that is large enough."
             return Request(kind, text, {"warehouse": warehouse, "least": least}, "", left, (slot,))
         source, target = rng.sample(WAREHOUSES, 2)
@@ -145,7 +192,9 @@ class InventoryWorld(World):
             f"The warehouse {source} may keep at most {keep} pieces of each product. Move what is above that from {source} to "
             f"{target}, product by product."
         )
-        slot = Slot(("keep", "most", "maximum", "many", "limit", "pieces"), f"It may keep at most {keep} pieces of each.")
+        slot = Slot(
+            ("keep", "most", "maximum", "many", "limit", "pieces"), f"It may keep at most {keep} pieces of each."
+        )
         left = text.replace(f"at most {keep} pieces", "only so many pieces")
         return Request(kind, text, {"source": source, "target": target, "keep": keep}, "", left, (slot,))
 
@@ -164,13 +213,22 @@ class InventoryWorld(World):
             return calls, total if request.kind == "worth" else None
         if request.kind == "receive":
             for order in store.all("SELECT * FROM orders ORDER BY id"):
-                if order["status"] == "open" and order["warehouse"] == values["warehouse"] and order["quantity"] >= values["least"]:
+                if (
+                    order["status"] == "open"
+                    and order["warehouse"] == values["warehouse"]
+                    and order["quantity"] >= values["least"]
+                ):
                     calls.append({"name": "receive", "arguments": {"order": order["id"]}})
             return calls, None
         for product in store.all("SELECT sku FROM products ORDER BY sku"):
             surplus = _held(store, product["sku"], values["source"]) - values["keep"]
             if surplus > 0:
-                arguments = {"sku": product["sku"], "source": values["source"], "target": values["target"], "quantity": surplus}
+                arguments = {
+                    "sku": product["sku"],
+                    "source": values["source"],
+                    "target": values["target"],
+                    "quantity": surplus,
+                }
                 calls.append({"name": "transfer_stock", "arguments": arguments})
         return calls, None
 
@@ -188,7 +246,9 @@ class InventoryWorld(World):
             return Expected(new_rows={"orders": rows}, answer=total if request.kind == "worth" else None)
         if request.kind == "receive":
             orders = store.all(
-                "SELECT * FROM orders WHERE status = 'open' AND warehouse = ? AND quantity >= ?", values["warehouse"], values["least"]
+                "SELECT * FROM orders WHERE status = 'open' AND warehouse = ? AND quantity >= ?",
+                values["warehouse"],
+                values["least"],
             )
             done: dict[tuple[Any, ...], Row | None] = {(row["id"],): {**row, "status": "received"} for row in orders}
             arrived = store.all(
@@ -199,20 +259,38 @@ class InventoryWorld(World):
             )
             return Expected({"orders": done, "stock": {(row["sku"], row["warehouse"]): row for row in arrived}})
         moved = store.all(
-            "SELECT sku, quantity - ? AS surplus FROM stock WHERE warehouse = ? AND quantity > ?", values["keep"], values["source"], values["keep"]
+            "SELECT sku, quantity - ? AS surplus FROM stock WHERE warehouse = ? AND quantity > ?",
+            values["keep"],
+            values["source"],
+            values["keep"],
         )
         stock: dict[tuple[Any, ...], Row | None] = {}
         for row in moved:
-            stock[row["sku"], values["source"]] = {"sku": row["sku"], "warehouse": values["source"], "quantity": values["keep"]}
+            stock[row["sku"], values["source"]] = {
+                "sku": row["sku"],
+                "warehouse": values["source"],
+                "quantity": values["keep"],
+            }
             held = _held(store, row["sku"], values["target"])
-            stock[row["sku"], values["target"]] = {"sku": row["sku"], "warehouse": values["target"], "quantity": held + row["surplus"]}
+            stock[row["sku"], values["target"]] = {
+                "sku": row["sku"],
+                "warehouse": values["target"],
+                "quantity": held + row["surplus"],
+            }
         return Expected({"stock": stock})
+
+    def stray(self, rng: random.Random, store: Store) -> Call:
+        row = rng.choice(store.all("SELECT sku, warehouse FROM stock ORDER BY sku, warehouse"))
+        return {"name": "adjust", "arguments": {**row, "delta": 1, "reason": "stray"}}
 
     def forbidden(self, rng: random.Random, store: Store) -> tuple[str, int]:
         product = rng.choice(store.all("SELECT sku FROM products ORDER BY sku"))["sku"]
         warehouse = rng.choice(WAREHOUSES)
         if rng.random() < 0.5:
-            return f"Add {LIMIT + rng.randrange(1, 900)} pieces of {product} to the stock of {warehouse}: they turned up in a corner.", 1
+            return (
+                f"Add {LIMIT + rng.randrange(1, 900)} pieces of {product} to the stock of {warehouse}: they turned up in a corner.",
+                1,
+            )
         return f"Order {rng.randrange(501, 2_000)} pieces of {product} to {warehouse}.", 2
 
 

@@ -20,7 +20,24 @@ CREATE TABLE departures (id TEXT PRIMARY KEY, line TEXT NOT NULL, origin TEXT NO
 CREATE INDEX by_origin ON departures (origin, leaves);
 CREATE TABLE bookings (id INTEGER PRIMARY KEY, departure TEXT NOT NULL, passenger TEXT NOT NULL);
 """
-SYLLABLES = ("ar", "bel", "cor", "dun", "esk", "fal", "gar", "hol", "ith", "kel", "lor", "mar", "nor", "ost", "pen", "ros")
+SYLLABLES = (
+    "ar",
+    "bel",
+    "cor",
+    "dun",
+    "esk",
+    "fal",
+    "gar",
+    "hol",
+    "ith",
+    "kel",
+    "lor",
+    "mar",
+    "nor",
+    "ost",
+    "pen",
+    "ros",
+)
 NAMES = ("Abel", "Berta", "Chen", "Dora", "Emil", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Keiko", "Lena")
 STAFF_LINE = "N"
 CHANGE = 5
@@ -47,7 +64,12 @@ def show_departure(store: Store, departure: str) -> Any:
     return found
 
 
-@tool("Book one seat for a passenger on a departure.", writes=True, departure="string: id of the departure", passenger="string: name")
+@tool(
+    "Book one seat for a passenger on a departure.",
+    writes=True,
+    departure="string: id of the departure",
+    passenger="string: name",
+)
 def book_leg(store: Store, departure: str, passenger: str) -> Any:
     if show_departure.run(store, departure)["seats"] < 1:
         raise ToolError(f"{departure} is full")
@@ -121,7 +143,18 @@ class TransitWorld(World):
             leaves = rng.randrange(300, 1_200)
             line = STAFF_LINE if rng.random() < 0.1 else rng.choice("ABCDEF")
             fare = rng.randrange(20, 400)
-            rows.append((f"T{number:04d}", line, names[here], names[there], leaves, leaves + rng.randrange(4, 40), fare, rng.randrange(12, 60)))
+            rows.append(
+                (
+                    f"T{number:04d}",
+                    line,
+                    names[here],
+                    names[there],
+                    leaves,
+                    leaves + rng.randrange(4, 40),
+                    fare,
+                    rng.randrange(12, 60),
+                )
+            )
         return {"stops": [(name, rng.randrange(1, 6)) for name in names], "departures": rows}
 
     def request(self, rng: random.Random, store: Store, writes: int) -> Request:
@@ -140,12 +173,20 @@ class TransitWorld(World):
             f"Book for {who} a way from {origin} to {destination} {best}, leaving at minute {after} or later. A change takes at "
             f"least {CHANGE} minutes. Book every leg for every passenger."
         )
-        values = {"origin": origin, "destination": destination, "after": after, "by_fare": by_fare, "passengers": passengers}
+        values = {
+            "origin": origin,
+            "destination": destination,
+            "after": after,
+            "by_fare": by_fare,
+            "passengers": passengers,
+        }
         slots = (
             Slot(("from", "origin", "start"), f"We start at {origin}."),
             Slot(("when", "time", "leave", "early", "minute"), f"We can leave at minute {after} or later."),
         )
-        left = text.replace(f" from {origin}", "").replace(f", leaving at minute {after} or later", ", not leaving too early")
+        left = text.replace(f" from {origin}", "").replace(
+            f", leaving at minute {after} or later", ", not leaving too early"
+        )
         return Request("fare" if by_fare else "arrival", text, values, "", left, slots)
 
     def plan(self, store: Store, request: Request) -> tuple[list[Call], Any]:
@@ -195,6 +236,10 @@ class TransitWorld(World):
 
         return Expected(check=check)
 
+    def stray(self, rng: random.Random, store: Store) -> Call:
+        row = rng.choice(store.all("SELECT id FROM departures WHERE seats > 0 ORDER BY id"))
+        return {"name": "book_leg", "arguments": {"departure": row["id"], "passenger": "Zoe"}}
+
     def forbidden(self, rng: random.Random, store: Store) -> tuple[str, int]:
         row = rng.choice(store.all("SELECT id FROM departures WHERE line <> ? ORDER BY id", STAFF_LINE))
         staff = store.all("SELECT id FROM departures WHERE line = ? ORDER BY id", STAFF_LINE)
@@ -209,7 +254,10 @@ WORLD = TransitWorld(
     DDL,
     {"stops": ("name",), "departures": ("id",), "bookings": ("id",)},
     [stops, departures, show_departure, book_leg, bookings],
-    [f"Line {STAFF_LINE} is for staff: no passenger is booked on it.", "At most eight passengers are booked at one request."],
+    [
+        f"Line {STAFF_LINE} is for staff: no passenger is booked on it.",
+        "At most eight passengers are booked at one request.",
+    ],
 )
 
 
