@@ -19,7 +19,7 @@ def _constant(name: str, description: str, result: Any, **parameters: str) -> To
         return result
 
     run.__name__ = name
-    return tool(description, **parameters)(run)
+    return tool(description, writes=False, **parameters)(run)
 
 
 DISTRACTORS = [

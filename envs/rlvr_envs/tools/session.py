@@ -45,10 +45,10 @@ KNOBS: dict[str, Any] = {
 }
 """Knobs of every world.
 
-`size`: rows in the largest table. `writes`: changes a plan takes, about. `distractor_tools`: tools that have nothing to do with the
-task. `scramble`: `none`, `names` (tools are called tool_1, ...), `arguments` (so are their arguments too) or `descriptions`
-(and nothing is described). `failures`: share of calls that fail once for no reason. `refuse`: share of tasks that must be refused,
-because a rule forbids them or the tool is missing. `user`: facts are left out of the instruction, and a scripted user tells
+`size`: rows in the largest table. `writes`: changes a plan takes, about. `distractor_tools`: tools that have nothing to do
+with the task. `scramble`: `none`, `names` (tools are called tool_1, ...), `arguments` (so are their arguments too) or `descriptions`
+(and nothing is described). `failures`: share of calls that fail once for no reason. `refuse`: share of tasks that must be
+refused, because a rule forbids them or the tool is missing. `user`: facts are left out of the instruction, and a scripted user tells
 them when asked. `max_calls`: calls an episode may make. `format`: how the model writes calls. `show_tools`: describe tools
 and format in the system prompt, for chat templates that do not.
 """

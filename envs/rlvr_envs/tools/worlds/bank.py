@@ -19,7 +19,8 @@ CREATE TABLE invoices (id TEXT PRIMARY KEY, payee TEXT NOT NULL, amount INTEGER 
 CREATE TABLE ledger (id INTEGER PRIMARY KEY, day INTEGER NOT NULL, debit TEXT NOT NULL, credit TEXT NOT NULL,
   amount INTEGER NOT NULL, memo TEXT NOT NULL);
 CREATE INDEX by_payee ON ledger (credit);
-CREATE TABLE orders (id INTEGER PRIMARY KEY, account TEXT NOT NULL, payee TEXT NOT NULL, amount INTEGER NOT NULL, day INTEGER NOT NULL);
+CREATE TABLE orders (id INTEGER PRIMARY KEY, account TEXT NOT NULL, payee TEXT NOT NULL, amount INTEGER NOT
+  NULL, day INTEGER NOT NULL);
 """
 PEOPLE = (
     "Abel",
@@ -101,8 +102,13 @@ def postings(store: Store, party: str) -> Any:
     return store.all("SELECT * FROM ledger WHERE debit = ?1 OR credit = ?1 ORDER BY id LIMIT 60", party)
 
 
-@tool("Move money between two accounts.", writes=True, source="string: id of the account that pays", target="string: id of the account that receives",
-      amount="integer: cents")  # fmt: skip
+@tool(
+    "Move money between two accounts.",
+    writes=True,
+    source="string: id of the account that pays",
+    target="string: id of the account that receives",
+    amount="integer: cents",
+)
 def transfer(store: Store, source: str, target: str, amount: int) -> Any:
     if _account(store, target)["id"] == source:
         raise ToolError("source and target are the same account")
@@ -144,8 +150,14 @@ def refund(store: Store, posting: int) -> Any:
     return "refunded"
 
 
-@tool("Have an account pay a payee the same amount every month.", writes=True, account="string: id of the account", payee="string: name",
-      amount="integer: cents", day="integer: day of the month, 1 to 28")  # fmt: skip
+@tool(
+    "Have an account pay a payee the same amount every month.",
+    writes=True,
+    account="string: id of the account",
+    payee="string: name",
+    amount="integer: cents",
+    day="integer: day of the month, 1 to 28",
+)
 def standing_order(store: Store, account: str, payee: str, amount: int, day: int) -> Any:
     _account(store, account)
     if amount <= 0 or not 1 <= day <= 28:
@@ -184,7 +196,7 @@ class BankWorld(World):
                     rows[0][0] if paid else None,
                 )
             )
-        ledger = []
+        ledger: list[tuple[Any, ...]] = []
         for number in range(1, size + 1):
             if number > 1 and rng.random() < 0.2:
                 _, day, debit, credit, amount, _ = rng.choice(ledger)
@@ -231,7 +243,8 @@ class BankWorld(World):
                 raise Unsuitable
             payee = rng.choice(fitting)
             text = (
-                f"Some card payments to the {payee} were booked more than once: same account, same day, same amount. Keep the one "
+                f"Some card payments to the {payee} were booked more than once: same account, same day, same "
+                "amount. Keep the one "
                 "with the lowest id of each and refund the others."
             )
             slot = Slot(("payee", "whom", "who", "which"), f"It is about the {payee}.")
@@ -245,7 +258,10 @@ class BankWorld(World):
             raise Unsuitable
         level = rng.randrange(low, high + 1)
         source = rng.choice(store.all("SELECT id FROM accounts WHERE kind = 'savings' ORDER BY id"))["id"]
-        text = f"Fill every household account that holds less than {level} cents up to exactly {level} cents, from account {source}."
+        text = (
+            f"Fill every household account that holds less than {level} cents up to exactly {level} cents, "
+            f"from account {source}."
+        )
         slot = Slot(("amount", "level", "much", "cents"), f"The level is {level} cents.")
         left = f"Fill the household accounts that hold too little up to the level I have in mind, exactly, from account {source}."
         return Request(kind, text, {"level": level, "source": source}, "", left, (slot,))
@@ -336,7 +352,8 @@ class BankWorld(World):
             )
         day, account = rng.randrange(1, 29), rng.choice(savings)["id"]
         return (
-            f"Set up a standing order of {rng.randrange(1_000, 9_000)} cents from {account} to the {rng.choice(PAYEES)} on day {day}.",
+            f"Set up a standing order of {rng.randrange(1_000, 9_000)} cents from {account} to the "
+            f"{rng.choice(PAYEES)} on day {day}.",
             2,
         )
 

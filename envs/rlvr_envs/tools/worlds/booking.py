@@ -15,7 +15,8 @@ from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, Wor
 
 DDL = """
 CREATE TABLE rooms (name TEXT PRIMARY KEY, seats INTEGER NOT NULL, projector INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE events (id INTEGER PRIMARY KEY, room TEXT NOT NULL, day INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+CREATE TABLE events (id INTEGER PRIMARY KEY, room TEXT NOT NULL, day INTEGER NOT NULL, start INTEGER NOT NULL,
+  end INTEGER NOT NULL,
   title TEXT NOT NULL, organiser TEXT NOT NULL);
 CREATE INDEX by_day ON events (day, room);
 CREATE TABLE attendees (event INTEGER NOT NULL, person TEXT NOT NULL, PRIMARY KEY (event, person)) WITHOUT ROWID;
@@ -66,10 +67,16 @@ def _check_place(store: Store, room: str, day: int, start: int, end: int, people
         raise ToolError(f"{room} is taken then")
 
 
-@tool("Rooms that are free at a time, with seats and projector.", day="integer: day number", start="string: HH:MM", end="string: HH:MM",
-      seats="integer?: seats it must have at least")  # fmt: skip
+@tool(
+    "Rooms that are free at a time, with seats and projector.",
+    day="integer: day number",
+    start="string: HH:MM",
+    end="string: HH:MM",
+    seats="integer?: seats it must have at least",
+)
 def search_rooms(store: Store, day: int, start: str, end: str, seats: int = 0) -> Any:
-    sql = """SELECT * FROM rooms WHERE seats >= ? AND name NOT IN (SELECT room FROM events WHERE day = ? AND start < ? AND end > ?)
+    sql = """SELECT * FROM rooms WHERE seats >= ?
+             AND name NOT IN (SELECT room FROM events WHERE day = ? AND start < ? AND end > ?)
              ORDER BY name LIMIT 60"""
     return store.all(sql, seats, day, minutes(end), minutes(start))
 
@@ -81,7 +88,10 @@ def search_rooms(store: Store, day: int, start: str, end: str, seats: int = 0) -
     organiser="string?: name",
 )
 def list_events(store: Store, day: int, room: str | None = None, organiser: str | None = None) -> Any:
-    sql = "SELECT * FROM events WHERE day = ?1 AND (?2 IS NULL OR room = ?2) AND (?3 IS NULL OR organiser = ?3) ORDER BY start, id LIMIT 40"
+    sql = (
+        "SELECT * FROM events WHERE day = ?1 AND (?2 IS NULL OR room = ?2) AND (?3 IS NULL OR organiser "
+        "= ?3) ORDER BY start, id LIMIT 40"
+    )
     return [_shown(row) for row in store.all(sql, day, room, organiser)]
 
 
@@ -97,8 +107,16 @@ def attendees(store: Store, event: int) -> Any:
     return [row["person"] for row in store.all("SELECT person FROM attendees WHERE event = ? ORDER BY person", event)]
 
 
-@tool("Book a room for an event.", writes=True, room="string: name of the room", day="integer: day number", start="string: HH:MM", end="string: HH:MM",
-      title="string: title", people="string[]: who attends; the first is the organiser")  # fmt: skip
+@tool(
+    "Book a room for an event.",
+    writes=True,
+    room="string: name of the room",
+    day="integer: day number",
+    start="string: HH:MM",
+    end="string: HH:MM",
+    title="string: title",
+    people="string[]: who attends; the first is the organiser",
+)
 def book(store: Store, room: str, day: int, start: str, end: str, title: str, people: list[str]) -> Any:
     if not people or len(set(people)) != len(people) or len(people) > 40:
         raise ToolError("an event needs people, each once, at most 40")
@@ -112,8 +130,15 @@ def book(store: Store, room: str, day: int, start: str, end: str, title: str, pe
     return {"event": event}
 
 
-@tool("Move an event to another room or time.", writes=True, event="integer: id of the event", room="string: name of the room", day="integer: day number",
-      start="string: HH:MM", end="string: HH:MM")  # fmt: skip
+@tool(
+    "Move an event to another room or time.",
+    writes=True,
+    event="integer: id of the event",
+    room="string: name of the room",
+    day="integer: day number",
+    start="string: HH:MM",
+    end="string: HH:MM",
+)
 def move(store: Store, event: int, room: str, day: int, start: str, end: str) -> Any:
     _event(store, event)
     _check_place(store, room, day, minutes(start), minutes(end), attendees.run(store, event), but=event)
@@ -145,7 +170,8 @@ class BookingWorld(World):
         rooms = [(f"R{number:02d}", rng.choice((3, 4, 6, 8, 12)), rng.randrange(2)) for number in range(count - 1)]
         rooms.append((f"R{count - 1:02d}", 20, 1))
         taken: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
-        events, people = [], []
+        events: list[tuple[Any, ...]] = []
+        people: list[tuple[Any, ...]] = []
         for number in range(1, size + 1):
             name, seats, _ = rng.choice(rooms)
             day, start, length = (
@@ -173,8 +199,10 @@ class BookingWorld(World):
             title = f"{rng.choice(TITLES)} {rng.randrange(100, 1000)}"
             when = f"on day {first}" if writes == 1 else f"on each of the days {first} to {first + writes - 1}"
             text = (
-                f"Book an event titled '{title}' of {length} minutes {when} for {', '.join(people)}; {people[0]} organises it. It "
-                f"begins as early as all of them and a room with at least {seats} seats are free, on the full or half hour, within "
+                f"Book an event titled '{title}' of {length} minutes {when} for {', '.join(people)}; {people[0]} "
+                "organises it. It "
+                f"begins as early as all of them and a room with at least {seats} seats are free, on the full or "
+                "half hour, within "
                 f"{clock(OPEN)} and {clock(CLOSE)}. Which of the free rooms does not matter."
             )
             values = {
@@ -231,12 +259,14 @@ class BookingWorld(World):
         if start + 60 * hours >= 24 * 60 or sum(row["start"] >= start for row in starts) > writes + 2:
             raise Unsuitable
         text = (
-            f"Cancel every event that {person} organises and that starts at {there} or later in {city}, whatever the day. The clocks "
+            f"Cancel every event that {person} organises and that starts at {there} or later in {city}, "
+            "whatever the day. The clocks "
             f"there show {hours} hours more than in the office."
         )
         slot = Slot(("when", "time", "start", "late"), f"I mean those that start at {there} or later in {city}.")
         left = (
-            f"Cancel the late events that {person} organises, whatever the day. I can tell you the time as it is in {city}, where the "
+            f"Cancel the late events that {person} organises, whatever the day. I can tell you the time as it "
+            f"is in {city}, where the "
             f"clocks show {hours} hours more than in the office."
         )
         return Request(kind, text, {"person": person, "time": there, "hours": hours}, "", left, (slot,))
@@ -282,8 +312,14 @@ class BookingWorld(World):
                     continue
                 rooms = search_rooms.run(store, day, clock(start), clock(end), values["seats"])
                 if rooms:
-                    arguments = {"room": rooms[0]["name"], "day": day, "start": clock(start), "end": clock(end),
-                                 "title": values["title"], "people": values["people"]}  # fmt: skip
+                    arguments = {
+                        "room": rooms[0]["name"],
+                        "day": day,
+                        "start": clock(start),
+                        "end": clock(end),
+                        "title": values["title"],
+                        "people": values["people"],
+                    }
                     calls.append({"name": "book", "arguments": arguments})
                     break
         return calls, None
@@ -320,7 +356,8 @@ class BookingWorld(World):
     def _first_start(self, store: Store, day: int, values: dict[str, Any]) -> int | None:
         """The first start on the grid at which nobody and not every large room is busy, found in one query."""
         marks = ", ".join("?" * len(values["people"]))
-        sql = f"""WITH RECURSIVE grid(start) AS (SELECT {OPEN} UNION ALL SELECT start + {GRID} FROM grid WHERE start + {GRID} <= {CLOSE} - ?1)
+        sql = f"""WITH RECURSIVE grid(start) AS (
+              SELECT {OPEN} UNION ALL SELECT start + {GRID} FROM grid WHERE start + {GRID} <= {CLOSE} - ?1)
             SELECT MIN(start) AS start FROM grid g WHERE NOT EXISTS (
               SELECT 1 FROM events e JOIN attendees a ON a.event = e.id
               WHERE e.day = ?2 AND e.start < g.start + ?1 AND e.end > g.start AND a.person IN ({marks}))
@@ -379,7 +416,7 @@ def _check_met(before: Store, difference: Diff, starts: dict[int, int | None], v
         if place is None or place["seats"] < values["seats"]:
             return "a room is too small"
         guests |= {(row["id"], person) for person in values["people"]}
-    invited = difference["attendees"] if "attendees" in difference else None
+    invited = difference.get("attendees")
     if invited is None or set(invited.added) != guests or invited.removed:
         return "not exactly the people who were named are invited"
     events = difference["events"]
@@ -390,7 +427,8 @@ def _check_met(before: Store, difference: Diff, starts: dict[int, int | None], v
 
 WORLD = BookingWorld(
     "booking",
-    f"You manage the rooms of an office. Days are numbers, times are HH:MM in the office, whose day is {clock(OPEN)} to {clock(CLOSE)}.",
+    "You manage the rooms of an office. Days are numbers, times are HH:MM in the office, whose day "
+    f"is {clock(OPEN)} to {clock(CLOSE)}.",
     DDL,
     {"rooms": ("name",), "events": ("id",), "attendees": ("event", "person")},
     [search_rooms, list_events, calendar, attendees, book, move, cancel],

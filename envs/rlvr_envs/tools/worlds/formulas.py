@@ -1,4 +1,4 @@
-"""Spreadsheet formulas: whole numbers, references, sums and the four operations. A walk over tokens, nothing is evaluated as code."""
+"""Spreadsheet formulas: numbers, references, sums and the four operations, read by a walk over tokens and never as code."""
 
 from __future__ import annotations
 

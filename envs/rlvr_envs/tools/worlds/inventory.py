@@ -15,9 +15,12 @@ from rlvr_envs.tools.worlds.sql import read_only
 DDL = """
 CREATE TABLE products (sku TEXT PRIMARY KEY, name TEXT NOT NULL, supplier TEXT NOT NULL, cost INTEGER NOT NULL,
   reorder_point INTEGER NOT NULL, target INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE stock (sku TEXT NOT NULL, warehouse TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (sku, warehouse)) WITHOUT ROWID;
-CREATE TABLE orders (id INTEGER PRIMARY KEY, sku TEXT NOT NULL, warehouse TEXT NOT NULL, quantity INTEGER NOT NULL, status TEXT NOT NULL);
-CREATE TABLE adjustments (id INTEGER PRIMARY KEY, sku TEXT NOT NULL, warehouse TEXT NOT NULL, delta INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE stock (sku TEXT NOT NULL, warehouse TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (sku,
+  warehouse)) WITHOUT ROWID;
+CREATE TABLE orders (id INTEGER PRIMARY KEY, sku TEXT NOT NULL, warehouse TEXT NOT NULL, quantity INTEGER NOT
+  NULL, status TEXT NOT NULL);
+CREATE TABLE adjustments (id INTEGER PRIMARY KEY, sku TEXT NOT NULL, warehouse TEXT NOT NULL, delta INTEGER NOT
+  NULL, reason TEXT NOT NULL);
 """
 SUPPLIERS = ("Acorn", "Birch", "Clover", "Dahlia", "Elm", "Fern", "Ginkgo", "Hazel")
 WAREHOUSES = ("north", "south", "east", "west")
@@ -93,8 +96,14 @@ def receive(store: Store, order: int) -> Any:
     return "received"
 
 
-@tool("Correct a counted quantity.", writes=True, sku="string: the product", warehouse="string: where", delta="integer: pieces to add, negative to take away",
-      reason="string: why")  # fmt: skip
+@tool(
+    "Correct a counted quantity.",
+    writes=True,
+    sku="string: the product",
+    warehouse="string: where",
+    delta="integer: pieces to add, negative to take away",
+    reason="string: why",
+)
 def adjust(store: Store, sku: str, warehouse: str, delta: int, reason: str) -> Any:
     _change(store, sku, warehouse, delta)
     store.run(
@@ -107,8 +116,14 @@ def adjust(store: Store, sku: str, warehouse: str, delta: int, reason: str) -> A
     return "corrected"
 
 
-@tool("Move pieces from one warehouse to another.", writes=True, sku="string: the product", source="string: warehouse that gives",
-      target="string: warehouse that gets", quantity="integer: pieces")  # fmt: skip
+@tool(
+    "Move pieces from one warehouse to another.",
+    writes=True,
+    sku="string: the product",
+    source="string: warehouse that gives",
+    target="string: warehouse that gets",
+    quantity="integer: pieces",
+)
 def transfer_stock(store: Store, sku: str, source: str, target: str, quantity: int) -> Any:
     if quantity <= 0 or source == target:
         raise ToolError("the quantity must be positive and the warehouses must differ")
@@ -121,7 +136,9 @@ class InventoryWorld(World):
     """Restock, receive, balance warehouses, and say what stock is worth."""
 
     def populate(self, rng: random.Random, size: int) -> dict[str, list[tuple[Any, ...]]]:
-        products, stock, orders = [], [], []
+        products: list[tuple[Any, ...]] = []
+        stock: list[tuple[Any, ...]] = []
+        orders: list[tuple[Any, ...]] = []
         for number in range(max(6, size // 4)):
             sku = f"P{number:04d}"
             point = rng.randrange(40, 160)
@@ -154,7 +171,8 @@ class InventoryWorld(World):
             supplier, warehouse = rng.choice(fitting), rng.choice(WAREHOUSES)
             values = {"supplier": supplier, "warehouse": warehouse}
             text = (
-                f"For every product of {supplier} whose stock over all warehouses together is below its reorder point, order what "
+                f"For every product of {supplier} whose stock over all warehouses together is below its reorder "
+                "point, order what "
                 f"is lacking to its target, to the warehouse {warehouse}. Open orders do not count as stock."
             )
             answer = ""
@@ -252,7 +270,8 @@ class InventoryWorld(World):
             )
             done: dict[tuple[Any, ...], Row | None] = {(row["id"],): {**row, "status": "received"} for row in orders}
             arrived = store.all(
-                """SELECT s.sku, s.warehouse, s.quantity + SUM(o.quantity) AS quantity FROM stock s JOIN orders o USING (sku, warehouse)
+                """SELECT s.sku, s.warehouse, s.quantity + SUM(o.quantity) AS quantity 
+                   FROM stock s JOIN orders o USING (sku, warehouse)
                    WHERE o.status = 'open' AND o.warehouse = ? AND o.quantity >= ? GROUP BY s.sku, s.warehouse""",
                 values["warehouse"],
                 values["least"],
@@ -288,7 +307,8 @@ class InventoryWorld(World):
         warehouse = rng.choice(WAREHOUSES)
         if rng.random() < 0.5:
             return (
-                f"Add {LIMIT + rng.randrange(1, 900)} pieces of {product} to the stock of {warehouse}: they turned up in a corner.",
+                f"Add {LIMIT + rng.randrange(1, 900)} pieces of {product} to the stock of {warehouse}: they "
+                "turned up in a corner.",
                 1,
             )
         return f"Order {rng.randrange(501, 2_000)} pieces of {product} to {warehouse}.", 2

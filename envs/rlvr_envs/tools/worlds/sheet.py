@@ -15,7 +15,10 @@ from rlvr_envs.tools.tool import ToolError, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
 from rlvr_envs.tools.worlds.formulas import MAX_FORMULA_CHARS, Formula, column_of, name_of
 
-DDL = "CREATE TABLE cells (row INTEGER NOT NULL, col INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (row, col)) WITHOUT ROWID;"
+DDL = (
+    "CREATE TABLE cells (row INTEGER NOT NULL, col INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY "
+    "KEY (row, col)) WITHOUT ROWID;"
+)
 HEADINGS = ("item", "group", "quantity", "price", "total")
 GROUPS = ("ash", "beech", "cherry", "fir", "larch", "maple", "oak", "pine", "poplar", "spruce", "walnut", "willow")
 MAX_ROWS = 5_000
@@ -98,8 +101,13 @@ def insert_row(store: Store, row: int) -> Any:
     return "inserted"
 
 
-@tool("Sort the rows of a range by one of its columns; rows that are equal keep their order.", writes=True, area="string: a range such as A2:E9",
-      column="string: letter of the column", order="string(asc|desc): rising or falling")  # fmt: skip
+@tool(
+    "Sort the rows of a range by one of its columns; rows that are equal keep their order.",
+    writes=True,
+    area="string: a range such as A2:E9",
+    column="string: letter of the column",
+    order="string(asc|desc): rising or falling",
+)
 def sort(store: Store, area: str, column: str, order: str) -> Any:
     top, left, bottom, right = _area(area)
     if not re.fullmatch("[A-Z]", column) or not left <= column_of(column) <= right or bottom > MAX_ROWS:
@@ -161,12 +169,18 @@ class SheetWorld(World):
             first = rng.randrange(2, last - writes + 2)
             factor, extra, end = rng.randrange(2, 10), rng.randrange(1, 100), first + writes - 1
             rows = f"row {first}" if writes == 1 else f"rows {first} to {end}"
-            text = f"In {rows}, write into column F the price (column D) times {factor} plus {extra}. Leave everything else as it is."
+            text = (
+                f"In {rows}, write into column F the price (column D) times {factor} plus {extra}. Leave "
+                "everything else as it is."
+            )
             slot = Slot(
                 ("factor", "times", "plus", "formula", "how", "compute"),
                 f"It is the price times {factor} plus {extra}.",
             )
-            left = f"In {rows}, write the new price into column F; I know how it follows from the price in column D. Leave everything else as it is."
+            left = (
+                f"In {rows}, write the new price into column F; I know how it follows from the price in column D. "
+                "Leave everything else as it is."
+            )
             return Request(
                 kind, text, {"first": first, "last": end, "factor": factor, "extra": extra}, "", left, (slot,)
             )
@@ -186,7 +200,8 @@ class SheetWorld(World):
         end = rng.randrange(first + 2, last + 1)
         column, order = rng.choice("CDE"), rng.choice(("asc", "desc"))
         text = (
-            f"Sort rows {first} to {end}, columns A to E, by column {column}, {'rising' if order == 'asc' else 'falling'}; rows that "
+            f"Sort rows {first} to {end}, columns A to E, by column {column}, "
+            f"{'rising' if order == 'asc' else 'falling'}; rows that "
             "are equal keep their order."
         )
         request = Request(kind, text, {"first": first, "last": end, "column": column, "order": order})

@@ -15,7 +15,35 @@ MAX_STEPS = 1_000_000
 MAX_VALUE_BYTES = 100_000
 _STEPS_A_CHECK = 10_000
 _FUNCTIONS = frozenset(
-    ["count", "sum", "avg", "min", "max", "total", "abs", "round", "lower", "upper", "length", "coalesce", "ifnull", "nullif", "substr", "substring", "trim", "ltrim", "rtrim", "group_concat", "like", "iif", "row_number", "rank", "dense_rank", "instr", "sign"]
+    [
+        "count",
+        "sum",
+        "avg",
+        "min",
+        "max",
+        "total",
+        "abs",
+        "round",
+        "lower",
+        "upper",
+        "length",
+        "coalesce",
+        "ifnull",
+        "nullif",
+        "substr",
+        "substring",
+        "trim",
+        "ltrim",
+        "rtrim",
+        "group_concat",
+        "like",
+        "iif",
+        "row_number",
+        "rank",
+        "dense_rank",
+        "instr",
+        "sign",
+    ]
 )
 
 

@@ -49,10 +49,17 @@ def stops(store: Store) -> Any:
     return store.all("SELECT * FROM stops ORDER BY name")
 
 
-@tool("Departures from a stop in the order of time; times are minutes after midnight, fares in cents. At most 25.", stop="string: name of the stop",
-      after="integer?: leave at this time or later", to="string?: only to this stop")  # fmt: skip
+@tool(
+    "Departures from a stop in the order of time; times are minutes after midnight, fares in cents. At most 25.",
+    stop="string: name of the stop",
+    after="integer?: leave at this time or later",
+    to="string?: only to this stop",
+)
 def departures(store: Store, stop: str, after: int = 0, to: str | None = None) -> Any:
-    sql = "SELECT * FROM departures WHERE origin = ?1 AND leaves >= ?2 AND (?3 IS NULL OR destination = ?3) ORDER BY leaves, id LIMIT 25"
+    sql = (
+        "SELECT * FROM departures WHERE origin = ?1 AND leaves >= ?2 AND (?3 IS NULL OR destination = "
+        "?3) ORDER BY leaves, id LIMIT 25"
+    )
     return store.all(sql, stop, after, to)
 
 
@@ -112,7 +119,8 @@ def shortest(rows: list[Row], origin: str, destination: str, after: int, by_fare
 def best_value(store: Store, origin: str, destination: str, after: int, by_fare: bool) -> int | None:
     """The same optimum by one sweep over the departures in the order of time (connection scan), without paths."""
     rows = store.db.execute(
-        "SELECT origin, destination, leaves, arrives, fare FROM departures WHERE line <> ? AND seats > 0 AND leaves >= ? ORDER BY leaves, arrives",
+        "SELECT origin, destination, leaves, arrives, fare FROM departures WHERE line <> ? AND seats > 0 "
+        "AND leaves >= ? ORDER BY leaves, arrives",
         (STAFF_LINE, after),
     )
     reached: dict[str, list[tuple[int, int]]] = defaultdict(list)
