@@ -15,6 +15,7 @@ from typing import Any
 from rlvr.verifiers.math.evaluate import Evaluator, TooLargeError, UndecidedError, close, context, logarithm
 from rlvr.verifiers.math.fingerprint import UndefinedError, fingerprint
 from rlvr.verifiers.math.policy import Policy
+from rlvr.verifiers.math.quick_value import ratio_varies, surely_different
 from rlvr.verifiers.math.tree import Node, contains, divide, multiply, number, power, symbols
 
 _POINTS = 4
@@ -134,6 +135,8 @@ class ExpressionComparer:
 
     def at_points(self, a: Node, b: Node, names: set[str]) -> bool | None:
         """Agreement at random points: True, False, or None if no point could tell."""
+        if surely_different(a, b, sorted(names)) and not _plain_log(a) and not _plain_log(b) and not names & _INTEGER_LETTERS:
+            return False
         for decimal_logarithm in (False, True) if _plain_log(a) or _plain_log(b) else (False,):
             verdict = self.sample(a, b, names, decimal_logarithm, integers=False)
             if verdict is not False:
@@ -218,6 +221,8 @@ class ExpressionComparer:
         if not names or symbols(a) != symbols(b):
             return False
         quotient = multiply(a, power(b, number(-1)))
+        if ratio_varies(a, b, sorted(names)):
+            return False
         mp = context()
         draw = random.Random(7_919)
         constant: Any = None

@@ -357,7 +357,7 @@ class ExpressionParser:
         """A number, with an exponent, a repeating part or a fraction behind it where there is one."""
         text = token.value
         digits = len(text) - text.index(".") - 1 if "." in text else -1
-        value = Fraction(text if text[0] != "." else "0" + text)
+        value = Fraction(int(text)) if digits < 0 else Fraction(int(text.replace(".", "")), 10**digits)
         following = self.token
         if following.kind == "end":
             return number(value, digits)

@@ -55,31 +55,46 @@ def extract(response: str, policy: Policy = DEFAULT) -> Extraction | None:
     start = after_thought(response)
     if start is None:
         return None
-    box = last_box(response, start)
+    window = max(start, len(response) - TAIL)
+    box = last_box(response, window)
+    found = _tag_or_line(response, window, box, policy)
+    if found is None and window > start:
+        box = last_box(response, start)
+        found = _answer_tag(response, box.span[1] if box is not None else start, policy)
+    if found is None:
+        found = box if box is not None else _unmarked(response, start, policy)
+    return None if found is None or found.rule == "unclosed" or not found.text.strip() else found
+
+
+def _tag_or_line(response: str, window: int, box: Extraction | None, policy: Policy) -> Extraction | None:
+    """What the end of a response says outside the last box; the box itself if nothing comes after it."""
     if box is not None and box.rule == "unclosed":
-        return None
-    floor = box.span[1] if box is not None else start
+        return box
+    floor = box.span[1] if box is not None else window
     tagged = _answer_tag(response, floor, policy)
     if tagged is not None:
-        return None if tagged.rule == "unclosed" else tagged
-    window = max(floor, len(response) - TAIL)
-    tail = response[window:]
-    marked = _hashes(tail, window) or _answer_line(tail, window, policy, after_box=box is not None)
-    if marked is not None:
-        return marked
-    if box is not None:
-        return box if box.text.strip() else None
-    return _unmarked(response, start, policy)
+        return tagged
+    tail = response[floor:]
+    return _hashes(tail, floor) or _answer_line(tail, floor, policy, after_box=box is not None) or box
 
 
 def after_thought(response: str) -> int | None:
     """Where the text after the last thought begins; None if a thought was begun and not ended."""
-    index = response.rfind("think>")
-    if index <= 0:
-        return 0
-    if response[index - 1] == "<":
+    index = len(response)
+    for _ in range(60):  # a search for one sign is ten times faster than one for a word
+        index = response.rfind(">", 0, index)
+        if index < 0:
+            return 0
+        if response.startswith("think", max(index - 5, 0)):
+            break
+    else:
+        index = response.rfind("think>", 0, index) + 5
+        if index < 5:
+            return 0
+    tag = response[max(index - 7, 0) : index + 1]
+    if tag.endswith("<think>"):
         return None
-    return index + 6 if response[index - 2 : index] == "</" else 0
+    return index + 1 if tag.endswith("</think>") else 0
 
 
 def last_box(response: str, start: int) -> Extraction | None:

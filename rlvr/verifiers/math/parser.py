@@ -353,7 +353,7 @@ def unit_name(words: list[str]) -> str | None:
             if parts and lowered != "each":
                 parts.append("/")
         elif "/" in word and len(word) > 1:
-            inner = unit_name([piece for side in word.split("/") for piece in (side, "/")][:-1])
+            inner = unit_name([piece for side in word.split("/") for piece in (side, "/")][:-1]) if word[0] != "/" else None
             if inner is None:
                 return None
             parts.append(inner)
@@ -399,6 +399,7 @@ _CHOICE_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[.):]|([A-J])(?=\s+[A-Z][a-z])
 _TIME = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:([aApP])\.?\s*[mM]\.?)?")
 _BASE = re.compile(r"[({]*\s*([0-9A-Za-z]{1,400})\s*[)}]*\s*(?:_\s*\{?\s*(?:\(\s*)?([0-9]{1,2}|[a-z]+)(?:\s*\))?\s*\}?|\s+(?:in )?base[- ](\d{1,2}|[a-z]+))")
 _LABELLED = re.compile(r".*?(?:\bis|\bare|=|:)\s+(?=\S)", re.DOTALL)
+_RATE = re.compile(r"(?<=\d) ?((?:k|c|m)?m|ft|mi|km|g|kg|L|mol|J)/(s|h|hr|min|L|m|mol|kg)(\^\{?\d\}?)?$")
 _BASE_WORDS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
                "eleven": 11, "twelve": 12, "sixteen": 16, "binary": 2, "hex": 16}  # fmt: skip
 
@@ -417,6 +418,8 @@ def _parse_stripped(stripped: str, nesting: int) -> Node:
     if special is not None:
         return special
     cleaned = clean(stripped)
+    if "/" in cleaned:
+        cleaned = _RATE.sub(r" \\text{\1/\2}\3", cleaned)
     if cleaned.count("$") == 1 and len(cleaned) > 1 and cleaned.lstrip("-")[0] == "$":
         cleaned = cleaned.replace("$", "\\$")
     tokens = tokenize(cleaned)
@@ -527,13 +530,13 @@ def _base_node(match: re.Match[str]) -> Node | None:
     digits = match.group(1).lower()
     name = match.group(2) or match.group(3)
     base = int(name) if name.isdigit() else _BASE_WORDS.get(name, 0)
-    if not 2 <= base <= 36 or not digits[0].isalnum() or (digits[0].isalpha() and base <= 10):
+    if not 2 <= base <= 36 or not digits[0].isalnum() or (digits[0].isalpha() and (base <= 10 or len(digits) < 2)):
         return None
     try:
         value = int(digits, base)
     except ValueError:
         return None
-    if not any(character.isdigit() for character in digits):
+    if not any(character.isdigit() for character in digits) and base != 16:
         return None
     return number(value) if base == 10 else Node("base", (number(base),), digits.lstrip("0") or "0")
 

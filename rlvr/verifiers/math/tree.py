@@ -57,7 +57,7 @@ class Node(NamedTuple):
 
 def number(value: int | Fraction, digits: int = -1) -> Node:
     """An exact number."""
-    return Node("num", (), Fraction(value), digits)
+    return Node("num", (), value if type(value) is Fraction else Fraction(value), digits)
 
 
 def symbol(name: str) -> Node:

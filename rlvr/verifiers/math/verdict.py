@@ -102,6 +102,12 @@ def _score(reference: Reference | Exception | None, response: str, policy: Polic
 
 def _judge(reference: Reference, found: Extraction, policy: Policy) -> Verdict:
     text, gold = reference
+    if gold is not None and text.isdigit() and text.isascii() and text[0] != "0":
+        said = found.text
+        if said == text:
+            return Verdict("correct", "exact")
+        if said.isdigit() and said.isascii() and said[0] != "0":
+            return Verdict("wrong", "exact")
     answer = _read(found.text)
     if gold is None or answer is None:
         return Verdict("correct" if _same_text(text, found.text) else "wrong", "text")
