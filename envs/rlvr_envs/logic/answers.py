@@ -31,18 +31,18 @@ def judged(text: str, read: Callable[[str], ParsedT | None], right: Callable[[Pa
 
 def numbers(text: str) -> list[int] | None:
     """Whole numbers separated by spaces, commas or arrows, and nothing else."""
-    parts = (
-        re.split(r"[\s,;>-]*[\s,;>][\s,;>-]*", text.strip())
-        if not text.strip().lstrip("-").isdigit()
-        else [text.strip()]
-    )
-    return [int(part) for part in parts] if all(_NUMBER.fullmatch(part) for part in parts) else None
+    parts = _split(text)
+    return [int(part) for part in parts] if parts and all(_NUMBER.fullmatch(part) for part in parts) else None
 
 
 def names(text: str) -> list[str] | None:
     """Words separated by spaces, commas or arrows, in lower case, and nothing else."""
-    parts = [part for part in re.split(r"(?:\s|,|;|->|→)+", text.strip().lower()) if part]
+    parts = _split(text.lower())
     return parts if parts and all(_WORD.fullmatch(part) for part in parts) else None
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in re.split(r"(?:\s|,|;|->|→)+", text.strip()) if part]
 
 
 def grid(text: str) -> list[list[int]] | None:

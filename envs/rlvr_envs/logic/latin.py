@@ -120,7 +120,8 @@ def sudoku(rng: random.Random, size: int, given: int) -> rlvr.Task:
     height, width = BOXES[size]
     prompt = (
         f"Fill this sudoku: each row, each column and each box of {height} rows and {width} columns holds the numbers "
-        f"1 to {size} once; 0 is a free cell.\n{shown(rows)}\n{TAGS} Write the {size} rows on {size} lines, numbers separated by spaces."
+        f"1 to {size} once; 0 is a free cell.\n{shown(rows)}\n{TAGS} Write the {size} rows on {size} lines, "
+        "numbers separated by spaces."
     )
     return rlvr.Task(prompt, answer=shown(full), data={"given": rows, "size": size})
 
