@@ -94,7 +94,7 @@ class Rollout:
     tokens: int
     """Tokens the model chose."""
     mean_logprob: float | None
-    """Their mean log-probability when they were sampled, in nats; None where the engine does not tell."""
+    """Mean log-probability when they were sampled, in nats, of those in the last sequence; None where an engine does not tell."""
     token_ids: list[int] | None = None
     """The whole sequence, prompt included, where the record keeps tokens."""
     loss_mask: str | None = None
@@ -126,12 +126,8 @@ class Rollout:
         score = trajectory.score
         if score is None:
             raise RecordError(f"run {run} of {trajectory.task.id} has no score; only finished rollouts are recorded")
-        chosen = [
-            value
-            for part in trajectory.samples
-            for value, sampled in zip(part.logprobs, part.loss_mask, strict=True)
-            if sampled
-        ]
+        pairs = zip(trajectory.logprobs, trajectory.loss_mask, strict=True)
+        chosen = [value for value, sampled in pairs if sampled]
         known = chosen and not any(value != value for value in chosen)  # NaN where an endpoint does not tell
         prompt = len(trajectory.task.messages)
         return cls(

@@ -21,6 +21,8 @@ from rlvr_leaderboard.writer import RecordWriter
 
 MAX_POINTS = 400
 """Points of a curve on the page; longer ones are averaged in equal stretches of steps."""
+PROMPTS = "prompts.jsonl"
+"""The prompts of a run in a board's folder, where its rollouts are left behind."""
 _STEP = re.compile(r"step-([0-9]{6,})")
 
 
@@ -56,11 +58,13 @@ class TrainingRun:
     def prompts(self) -> Iterator[Task]:
         """The tasks that were trained on, as far as the run stored its rollouts; each prompt once."""
         seen: set[str] = set()
-        for path in rollout_files(self.path).values():
+        copied = self.path / PROMPTS
+        for path in [copied] if copied.is_file() else rollout_files(self.path).values():
             with path.open(encoding="utf-8") as file:
                 for line in file:
                     try:
-                        task = Task.from_dict(json.loads(line)["task"])
+                        values = json.loads(line)
+                        task = Task.from_dict(values.get("task", values))
                     except (ValueError, KeyError, TypeError):
                         continue  # a torn last line of a run that was killed
                     if task.key not in seen:
