@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
+import string
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +69,7 @@ def hostile(canary: Path) -> Iterator[tuple[str, str]]:
     yield "10,000 nested fractions", "\\boxed{" + "\\frac{1}{" * 10_000 + "1" + "}" * 10_000 + "}"
     yield "lone surrogates", "\ud800\udfff" * 10
     yield "a NUL byte", "1\x002"
-    yield "right-to-left marks", "\u202e42\u202c"
+    yield "right-to-left marks", "\u202e987654321\u202c"
     yield "an import", f"__import__('pathlib').Path({str(canary)!r}).touch()"
     yield "a file written", write
     yield "a file written, as an answer", f"<answer>{write}</answer>"
@@ -80,7 +83,10 @@ class Canary:
     """A path that nothing may write; a context manager that takes its folder away again."""
 
     def __enter__(self) -> Canary:
-        self._folder = tempfile.mkdtemp(prefix="rlvr-audit-")
+        # Letters only: a verifier that takes the last number of a sentence must not find one in the path by luck.
+        name = "rlvr-audit-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(16))
+        self._folder = os.path.join(tempfile.gettempdir(), name)
+        os.mkdir(self._folder, 0o700)
         self.path = Path(self._folder, "executed")
         return self
 

@@ -277,7 +277,7 @@ def _leak(tasks: list[Task]) -> Check:
     if not long:
         return Check("leak", "pass", "no answer is long enough to be told from chance")
     leaked = [task for task in long if task.answer.strip() in task.text]
-    if len(leaked) > 0.2 * len(long):
+    if len(leaked) > max(1, 0.2 * len(long)):
         return Check(
             "leak",
             "fail",

@@ -15,6 +15,7 @@ _APPLY = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
 
 @rlvr.register(
     "math/arithmetic-v0",
+    chance=0.07,
     terms=4,
     digits=1,
     operators="+-",

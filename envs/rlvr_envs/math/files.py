@@ -55,6 +55,7 @@ gsm8k = rlvr.register(
     split="split",
     path="",
     eval_path="",
+    chance=0.03,
     description="Grade-school word problems (Cobbe et al. 2021, arXiv:2110.14168); its test part is the evaluation split.",
 )
 
@@ -100,6 +101,7 @@ math = rlvr.register(
     subject="",
     # Level n is MATH's own level n, so that level=5 means what people mean by it; MATH has no level 0.
     levels=[{"difficulty": level or 1} for level in range(6)],
+    chance=0.05,
     description="Competition problems (Hendrycks et al. 2021, arXiv:2103.03874), evaluated on MATH-500; by level and subject.",
 )
 
@@ -133,6 +135,7 @@ aime = rlvr.register(
     split="split",
     path="",
     first_eval_year=2024,
+    chance=0.01,
     description="American Invitational Mathematics Examination; years before `first_eval_year` train, the others evaluate.",
 )
 

@@ -60,8 +60,8 @@ class Function:
         return Function(top, _times(self.bottom, self.bottom))
 
 
-def function_of(tree: Node, variable: str = "x") -> Function:
-    """The function that a formula stands for. Other letters are constants. Raises Unreadable outside the ring."""
+def function_of(tree: Node, variable: str = "x", constants: str = "") -> Function:
+    """The function that a formula stands for; the letters of `constants` are constants. Raises Unreadable outside the ring."""
     kind = tree.kind
     if kind == "number":
         return _constant(tree.value)
@@ -70,10 +70,12 @@ def function_of(tree: Node, variable: str = "x") -> Function:
             return Function({Key(power=Fraction(1)): (Fraction(1), Fraction(0))}, ONE)
         if tree.name == "e":
             return Function({Key(real=(Fraction(1),)): (Fraction(1), Fraction(0))}, ONE)
+        if tree.name != "pi" and tree.name not in constants:
+            raise Unreadable(f"the letter {tree.name}")
         return Function({Key(names=((tree.name, 1),)): (Fraction(1), Fraction(0))}, ONE)
     if kind == "^":
-        return _power(tree.parts[0], tree.parts[1], variable)
-    parts = [function_of(part, variable) for part in tree.parts]
+        return _power(tree.parts[0], tree.parts[1], variable, constants)
+    parts = [function_of(part, variable, constants) for part in tree.parts]
     if kind == "+":
         return _add(*parts)
     if kind == "negative":
@@ -200,15 +202,15 @@ def _inverse(a: Function) -> Function:
     return Function(a.bottom, a.top)
 
 
-def _power(base: Node, exponent: Node, variable: str) -> Function:
-    power = function_of(exponent, variable)
+def _power(base: Node, exponent: Node, variable: str, constants: str) -> Function:
+    power = function_of(exponent, variable, constants)
     if base.kind == "name" and base.name == "e" and variable != "e":
         return _apply("exp", power)
     coefficients = polynomial_coefficients(power)
     if len(coefficients) != 1:
         raise Unreadable("a variable exponent")
     value = coefficients[0]
-    inner = function_of(base, variable)
+    inner = function_of(base, variable, constants)
     if value.denominator != 1:
         return _fractional(inner, value)
     if abs(value) > MAX_POWER:

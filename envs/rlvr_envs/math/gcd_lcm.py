@@ -25,11 +25,11 @@ LCM = (
     "math/gcd-lcm-v0",
     chance=0.02,
     numbers=2,
-    divisor=60,
+    divisor=64,
     cofactor=30,
     multiple=False,
     levels=[
-        {"numbers": 2, "divisor": 60, "cofactor": 30, "multiple": False},
+        {"numbers": 2, "divisor": 64, "cofactor": 30, "multiple": False},
         {"numbers": 2, "divisor": 90, "cofactor": 60, "multiple": True},
         {"numbers": 3, "divisor": 120, "cofactor": 90, "multiple": True},
         {"numbers": 4, "divisor": 999, "cofactor": 999, "multiple": True},

@@ -27,6 +27,8 @@ DEFINITE = (
     "What is the signed area under y = {f} between {x} = {a} and {x} = {b}?",
     "Integrate {f} with respect to {x} from {a} to {b}.",
 )
+CONSTANTS = "CcKk"
+"""Letters that may stand for the constant of integration."""
 
 
 class Piece(NamedTuple):
@@ -81,7 +83,7 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
 
     def rule(answer: str) -> bool | None:
         try:
-            given = function_of(read(answer), name).derivative()
+            given = function_of(read(answer), name, CONSTANTS).derivative()
             return given.equals(function_of(read(data["function"]), name))
         except Unreadable:
             return None
