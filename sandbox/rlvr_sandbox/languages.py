@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 from typing import Any, Literal
@@ -39,9 +38,9 @@ def tool(language: Language) -> str:
     )
 
 
-def compile_job(worker: Worker, code: str, language: Language) -> dict[str, str] | Execution:
-    """The files a run needs, base64; the failed compilation if it is no program of the language."""
-    source = base64.b64encode(code.encode("utf-8", "surrogatepass")).decode()
+def compile_job(worker: Worker, code: str, language: Language) -> dict[str, bytes] | Execution:
+    """The files a run needs; the failed compilation if it is no program of the language."""
+    source = code.encode("utf-8", "surrogatepass")
     name = _FILES[language]
     program = tool(language)
     if language != "cpp":
@@ -52,10 +51,10 @@ def compile_job(worker: Worker, code: str, language: Language) -> dict[str, str]
     done = run_program(worker, job, b"", _COMPILE_LIMITS)
     if done.verdict != "OK":
         return done
-    return {"program": base64.b64encode(done.stdout).decode()}
+    return {"program": done.stdout}
 
 
-def run_job(language: Language, files: dict[str, str]) -> dict[str, Any]:
+def run_job(language: Language, files: dict[str, bytes]) -> dict[str, Any]:
     """The job that runs what `compile_job` made."""
     if language == "cpp":
         return {"kind": "command", "argv": ["./program"], "files": files}

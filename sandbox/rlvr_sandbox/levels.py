@@ -59,7 +59,7 @@ def configured_minimum() -> Level:
     return check_level(os.environ.get(MINIMUM_VARIABLE, "landlock"))
 
 
-def start_worker(level: Level) -> Worker:
+def start_worker(level: Level, *, tester: bool = False) -> Worker:
     """A worker at this level that has proved itself. Raises SandboxUnavailableError, naming the reason."""
     if level != "unsafe" and sys.platform != "linux":
         raise SandboxUnavailableError(f"level {level!r} needs Linux; this is {sys.platform}. Nothing was run.")
@@ -67,7 +67,7 @@ def start_worker(level: Level) -> Worker:
     if level == "bwrap" and bwrap is None:
         raise SandboxUnavailableError("bubblewrap (bwrap) is not installed. Nothing was run.")
     python, home = _interpreter(level)
-    worker = Worker(level, python=python, python_home=home, bwrap=bwrap)
+    worker = Worker(level, python=python, python_home=home, bwrap=bwrap, tester=tester)
     try:
         if level == "landlock" and worker.landlock == 0:
             raise SandboxUnavailableError("the kernel has no Landlock. Nothing was run.")

@@ -49,7 +49,7 @@ class _Station:
             if worker is not None:
                 worker.close()
                 del self._workers[role]
-            worker = self._workers[role] = start_worker(self._level)
+            worker = self._workers[role] = start_worker(self._level, tester=role == "helper")
         return worker
 
     def close(self) -> None:

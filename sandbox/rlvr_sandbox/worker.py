@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import json
+import marshal
 import os
 import select
 import shutil
@@ -51,11 +52,15 @@ class Used:
 class Worker:
     """Starts a fork server at `level` in a cell of its own; runs one job after the other.
 
+    A `tester` has loaded what jobs of kind "test" need.
+
     Raises SandboxUnavailableError from every method where the machine does not do its part; the worker is of no use
     then and wants `close`.
     """
 
-    def __init__(self, level: str, *, python: str, python_home: str, bwrap: str | None = None) -> None:
+    def __init__(
+        self, level: str, *, python: str, python_home: str, bwrap: str | None = None, tester: bool = False
+    ) -> None:
         self.level = level
         self.broken = False
         self._run = 0
@@ -78,6 +83,7 @@ class Worker:
             "python": python,
             "python_home": python_home,
             "bwrap": bwrap,
+            "tester": tester,
         }
         keeper = os.path.join(_PACKAGE_FOLDER, "rlvr_sandbox", "guest", "keeper.py")
         handed = [control.fileno(), jobs.fileno(), leash.fileno(), *([host] if host >= 0 else [])]
@@ -122,7 +128,7 @@ class Worker:
         self._run += 1
         self._ended = None
         try:
-            with _file_with(json.dumps(job).encode()) as payload:
+            with _file_with(marshal.dumps(job, 2)) as payload:
                 self._control.sendall(REQUEST.pack(b"m", self._run, memory_watch_mb))
                 fds = array.array("i", [payload.fileno(), *descriptors])
                 self._jobs.sendmsg([b"j"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])

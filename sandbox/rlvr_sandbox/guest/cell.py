@@ -66,7 +66,7 @@ def start(config: dict[str, Any]) -> int:
 def _fork_server_arguments(config: dict[str, Any]) -> list[str]:
     # No user or site packages, no bytecode written, UTF-8 whatever the locale.
     script = os.path.join(config["package"], "rlvr_sandbox", "guest", "forkserver.py")
-    wanted = ("control", "jobs", "level", "package", "folder", "python_home")
+    wanted = ("control", "jobs", "level", "package", "folder", "python_home", "tester")
     return ["-I", "-S", "-B", "-X", "utf8", script, json.dumps({key: config[key] for key in wanted})]
 
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import collections
 import datetime
-import decimal
-import fractions
 import json
 import os
 import struct
@@ -75,9 +73,11 @@ def encode(value: Any, handle: Callable[[Any], Any], *, reduce: bool = False, de
         return {"c": [value.real, value.imag]}
     if kind is range:
         return {"r": [encode(n, handle) for n in (value.start, value.stop, value.step)]}
-    if kind is decimal.Decimal:
+    # By name: few programs need these modules, and every fork would pay for them.
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name == "decimal.Decimal":
         return {"D": str(value)}
-    if kind is fractions.Fraction:
+    if name == "fractions.Fraction":
         return {"F": [hex(value.numerator), hex(value.denominator)]}
     if kind in (datetime.date, datetime.datetime, datetime.time):
         return {"dt": [kind.__name__, value.isoformat()]}
@@ -152,8 +152,12 @@ def decode(data: Any, make: Callable[[dict[str, Any]], Any], depth: int = 0) -> 
         case "r":
             return range(*each(payload))
         case "D":
+            import decimal
+
             return decimal.Decimal(str(payload))
         case "F":
+            import fractions
+
             return fractions.Fraction(int(payload[0], 16), int(payload[1], 16))
         case "dt":
             return _MOMENTS[payload[0]].fromisoformat(payload[1])

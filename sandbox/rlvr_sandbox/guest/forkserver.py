@@ -12,48 +12,33 @@ import sys
 _arguments = __import__("json").loads(sys.argv[1])
 sys.path.insert(0, _arguments["package"])
 
-# What programs under test import all the time is paid for once, here.
-import abc  # noqa: F401
-import array  # noqa: F401
-import ast  # noqa: F401
-import asyncio  # noqa: F401
+# What programs under test import all the time is paid for once, here. Not more: every page that an import dirties is
+# copied page table by page table at every fork, and what few programs use they can import themselves.
 import bisect  # noqa: F401
 import collections  # noqa: F401
 import contextlib
 import copy  # noqa: F401
-import dataclasses  # noqa: F401
 import datetime  # noqa: F401
-import decimal  # noqa: F401
-import enum  # noqa: F401
 import errno
-import fractions  # noqa: F401
 import functools  # noqa: F401
 import gc
-import hashlib  # noqa: F401
 import heapq  # noqa: F401
 import itertools  # noqa: F401
-import json  # noqa: F401
 import math  # noqa: F401
 import operator  # noqa: F401
 import os
-import queue  # noqa: F401
 import random
 import re  # noqa: F401
 import select
-import shutil
 import signal
-import socket  # noqa: F401
-import statistics  # noqa: F401
 import string  # noqa: F401
-import struct  # noqa: F401
-import tempfile
-import textwrap  # noqa: F401
-import threading  # noqa: F401
-import typing  # noqa: F401
+import time  # noqa: F401
+import typing
 
-from rlvr_sandbox.guest import linux, run, seccomp, usage
+from rlvr_sandbox.guest import linux, program, run, seccomp, usage
 from rlvr_sandbox.guest.protocol import REPORT, REQUEST, WHY_DISK, WHY_EXIT, WHY_KILLED, WHY_MEMORY
 
+_LINUX = sys.platform == "linux"
 _SAMPLE_MS = 40
 _FOLDER_BYTES, _FOLDER_ENTRIES = 64 << 20, 4096
 
@@ -66,38 +51,51 @@ class ForkServer:
         self.level: str = arguments["level"]
         self.folder: str = arguments["folder"]
         self.isolated = self.level in ("bwrap", "namespaces")
-        scoped = self.isolated or linux.landlock_abi() >= 6 if self.level != "unsafe" else True
-        program = seccomp.build(namespaces=self.isolated, signals_scoped=scoped) if self.level != "unsafe" else b""
         self.setting = run.Setting(
             level=self.level,
             control=self.control,
             jobs=arguments["jobs"],
-            system_filter=linux.Filter(program) if program else None,
+            log=arguments["log"],
+            place="/tmp" if self.isolated else os.path.join(self.folder, "run"),
+            system_filter=self._filter(),
             python_home=arguments["python_home"],
             uid=os.getuid(),
             gid=os.getgid(),
             max_processes=usage.allowed_processes(self.isolated),
+            address_space_bytes=usage.address_space(),
         )
         self.number = 0
         self.base_bytes = usage.resident(os.getpid())
+
+    def _filter(self) -> linux.Filter | None:
+        if self.level == "unsafe":
+            return None
+        scoped = self.isolated or linux.landlock_abi() >= 6
+        # What not even the fork server needs is forbidden here, once for all; a run adds the little that is left.
+        linux.no_new_privileges()
+        linux.Filter(seccomp.for_fork_server()).load()
+        return linux.Filter(seccomp.for_run(namespaces=self.isolated, signals_scoped=scoped))
 
     def serve(self) -> None:
         """Makes, watches and buries runs. Returns when the host is done with us."""
         while True:
             self.number += 1
-            place = "/tmp" if self.isolated else tempfile.mkdtemp(prefix="run-", dir=self.folder)
+            # The children inherit this state; seeded here, the pages it lies on are not copied in every one of them.
+            random.seed()
             try:
-                process = linux.fork_into(run.NAMESPACES) if self.isolated else os.fork()
+                if not self.isolated:
+                    os.mkdir(self.setting.place, 0o700)
+                process = linux.fork_into(run.NAMESPACES if self.isolated else 0) if _LINUX else os.fork()
             except OSError as error:
                 self._tell(b"F", error.errno or errno.EIO)
                 return
             if process == 0:
-                run.child(self.setting, place)
-            again = self._watch(process, place)
+                run.child(self.setting)
+            again = self._watch(process)
             if not again:
                 return
 
-    def _watch(self, process: int, place: str) -> bool:
+    def _watch(self, process: int) -> bool:
         """Until the run has ended and everything of it is gone. False if the host has gone, too."""
         exit_fd = os.pidfd_open(process) if hasattr(os, "pidfd_open") else -1
         watched = select.poll()
@@ -129,8 +127,8 @@ class ForkServer:
                     elif op == b"k":
                         why = why or WHY_KILLED
                         os.kill(process, signal.SIGKILL)
-            elif not ready and limit_bytes and why == WHY_EXIT and sys.platform == "linux":
-                why = self._sample(limit_bytes, place)
+            elif not ready and limit_bytes and why == WHY_EXIT and _LINUX:
+                why = self._sample(limit_bytes)
                 if why != WHY_EXIT:
                     os.kill(process, signal.SIGKILL)
             if exit_fd in ready or (exit_fd < 0 and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
@@ -139,19 +137,19 @@ class ForkServer:
         if exit_fd >= 0:
             os.close(exit_fd)
         if not self.isolated:
-            if sys.platform == "linux":
+            if _LINUX:
                 usage.sweep(os.getpid())
-            shutil.rmtree(place, ignore_errors=True)
+            _remove(self.setting.place)
         cpu_ms = int((used_by.ru_utime + used_by.ru_stime) * 1e3)
         exit_code = os.waitstatus_to_exitcode(status)
         self._tell(b"E", exit_code, why, cpu_ms, used_by.ru_maxrss)
         return bool(limit_bytes) or exit_code == 0  # ended without a job: no run can be set up here any more
 
-    def _sample(self, limit_bytes: int, place: str) -> int:
+    def _sample(self, limit_bytes: int) -> int:
         used = usage.measure(os.getpid(), self.base_bytes)
         if used.rss_bytes > limit_bytes or used.processes >= usage.MAX_PROCESSES:
             return WHY_MEMORY
-        if not self.isolated and _folder_is_full(place):
+        if not self.isolated and _folder_is_full(self.setting.place):
             return WHY_DISK
         return WHY_EXIT
 
@@ -172,27 +170,53 @@ def _folder_is_full(place: str) -> bool:
     return False
 
 
+def _remove(place: str) -> None:
+    import shutil
+
+    # A program may have taken the rights on its folders away, its own and ours.
+    for folder, folders, _ in os.walk(place):
+        for name in folders:
+            path = os.path.join(folder, name)
+            if not os.path.islink(path):
+                with contextlib.suppress(OSError):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(place, ignore_errors=True)
+
+
 def main() -> None:
+    os.environ["HOME"] = os.environ["TMPDIR"] = "/tmp"
+    if _arguments["level"] in ("landlock", "unsafe"):
+        os.environ["HOME"] = os.environ["TMPDIR"] = os.path.join(_arguments["folder"], "run")
+        for number in run.IGNORED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
     if _arguments["level"] == "landlock":
         linux.adopt_orphans()
         if os.getuid() == 0:
             # Only now: the interpreter and this package may lie where nobody cannot read.
             linux.become(65534, 65534)
             linux.die_with_parent()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, signal.SIG_IGN)
+    if _arguments["tester"]:
+        from rlvr_sandbox.guest import tester  # noqa: F401
     sys.path.remove(_arguments["package"])
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.close(null)
-    random.seed()
+    _arguments["log"] = os.dup(2)
+    reader, writer = os.pipe()
+    for number in range(3):
+        os.dup2(writer if number else reader, number)
+    os.close(reader)
+    os.close(writer)
+    program.open_standard_streams()
+    sys.argv[:] = [""]
     run.add_interactive_names()
+    run.limit_all_runs()
     server = ForkServer(_arguments)
     gc.collect()
     gc.freeze()  # what exists now is never traversed again, so its pages stay shared with the children
     server._tell(b"R", linux.landlock_abi() if _arguments["level"] != "unsafe" else 0)
-    server.serve()
+    try:
+        server.serve()
+    except BaseException as error:
+        os.write(_arguments["log"], f"{type(error).__name__}: {error}\n".encode())
+        raise
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import os
 import platform
-import signal
 import struct
 from collections.abc import Iterable
 
@@ -17,10 +16,12 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 _MNT_DETACH = 2
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 22, 24
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP = 1, 4, 22
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID = 1, 2
+
+_SIGKILL, _SIGCHLD = 9, 17
 
 # clone, pivot_root and capset differ between the two machines; everything since Linux 5.1 has one number.
 _NUMBERS = {"x86_64": (56, 155, 126), "aarch64": (220, 41, 91), "arm64": (220, 41, 91)}
@@ -51,17 +52,15 @@ def _machine_numbers() -> tuple[int, int, int]:
 
 
 def fork_into(namespaces: int) -> int:
-    """fork() straight into new namespaces: one clone where unshare would need two forks. 0 in the child."""
+    """fork() straight into new namespaces: one clone where unshare would need two forks. 0 in the child.
+
+    Only for processes with one thread: Python's fork hooks do not run. None is needed (thread identity and locks are as
+    they were), and the hook of `threading` alone would copy a hundred pages in every child.
+    """
     clone, _, _ = _machine_numbers()
-    api = ctypes.pythonapi
-    api.PyOS_BeforeFork()
-    pid = _call(clone, namespaces | signal.SIGCHLD, 0, 0, 0, 0)
-    if pid == 0:
-        api.PyOS_AfterFork_Child()
-        return 0
-    number = ctypes.get_errno()
-    api.PyOS_AfterFork_Parent()
+    pid = _call(clone, namespaces | _SIGCHLD, 0, 0, 0, 0)
     if pid < 0:
+        number = ctypes.get_errno()
         raise OSError(number, f"clone with namespaces {namespaces:#x}: {os.strerror(number)}")
     return pid
 
@@ -133,7 +132,7 @@ def _prctl(option: int, value: object = 0) -> int:
 
 def die_with_parent() -> None:
     """SIGKILL for us when the thread that made us ends; only for children of processes with one thread."""
-    _check(_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL), "PR_SET_PDEATHSIG")
+    _check(_prctl(_PR_SET_PDEATHSIG, _SIGKILL), "PR_SET_PDEATHSIG")
 
 
 def adopt_orphans() -> None:
@@ -146,14 +145,16 @@ def dumpable() -> None:
     _prctl(_PR_SET_DUMPABLE, 1)
 
 
+def no_new_privileges() -> None:
+    """Nothing that is executed from here on gains rights, by set-user-id or otherwise."""
+    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "PR_SET_NO_NEW_PRIVS")
+
+
 def drop_capabilities() -> None:
-    """No capability in any set, none to be gained, and no privileges from programs that are executed."""
-    for number in range(64):
-        if _prctl(_PR_CAPBSET_DROP, number) < 0:
-            break  # past the last capability, or we have no right to drop: no_new_privs covers that
+    """No capability in any set, and none to be gained."""
     _, _, capset = _machine_numbers()
     _check(_call(capset, struct.pack("Ii", 0x20080522, 0), bytes(24)), "capset")
-    _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "PR_SET_NO_NEW_PRIVS")
+    no_new_privileges()
 
 
 def become(uid: int, gid: int) -> None:

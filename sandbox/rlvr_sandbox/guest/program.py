@@ -10,7 +10,6 @@ import linecache
 import os
 import sys
 import threading
-import traceback
 import types
 from typing import Any, NoReturn
 
@@ -34,21 +33,24 @@ def run(source: str, status: int) -> NoReturn:
     A text that is no program is told by a "C" on the descriptor `status`, which is closed before the program starts.
     """
     filename = os.path.join(os.getcwd(), "main.py")
-    _open_standard_streams()
     sys.argv[:] = [filename]
     sys.path.insert(0, os.getcwd())
     remember_source(source, filename)
     try:
         code = compile_program(source, filename)
     except COMPILE_ERRORS as error:
+        import traceback
+
         os.write(status, b"C")
         traceback.print_exception(type(error), error, None)
         sys.stderr.flush()
         os._exit(1)
     os.close(status)
     # Programs may read their own source, and processes that they spawn import it.
-    with contextlib.suppress(OSError, UnicodeError), open(filename, "w", encoding="utf-8", newline="") as file:
-        file.write(source)
+    with contextlib.suppress(OSError, UnicodeError):
+        fd = os.open(filename, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(fd, source.encode())
+        os.close(fd)
     module = types.ModuleType("__main__")
     module.__dict__.update(__file__=filename, __builtins__=builtins)
     sys.modules["__main__"] = module
@@ -65,8 +67,12 @@ def run(source: str, status: int) -> NoReturn:
     _leave(status)
 
 
-def _open_standard_streams() -> None:
-    # The fork server's stream objects were made for other descriptors and remember what those could do.
+def open_standard_streams() -> None:
+    """Stream objects on descriptors 0, 1 and 2, made once by the fork server.
+
+    It has pipes there when it makes them, because the objects remember what a descriptor can do; each run puts its own
+    pipes in their place.
+    """
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
         io.open(0, "rb", closefd=False), encoding="utf-8", errors="surrogateescape"
     )
@@ -88,6 +94,8 @@ def _exit_status(code: object) -> int:
 
 
 def _report(error: BaseException) -> None:
+    import traceback
+
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     try:
         traceback.print_exception(type(error), error, trace)
@@ -99,7 +107,8 @@ def _report(error: BaseException) -> None:
 def _leave(status: int) -> NoReturn:
     """What Python does at the end: wait for threads, run exit handlers, flush."""
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if len(threading._active) > 1 or threading._threading_atexits:  # type: ignore[attr-defined]
+            threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     except SystemExit as leave:
         status = _exit_status(leave.code)

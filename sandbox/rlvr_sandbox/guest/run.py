@@ -1,26 +1,24 @@
 """One run: the process that the fork server made becomes small, then reads its job and does it.
 
-The job socket carries the run's descriptors with one byte; the first descriptor is a file with the job as JSON, the second
-the status pipe. One "S" on that pipe, written when the walls stand and before any foreign code, is what tells a program
-that failed from a program that was never run.
+The job socket carries the run's descriptors with one byte; the first descriptor is a file with the job (`marshal`, which only
+the host writes), the second the status pipe. One "S" on that pipe, written when the walls stand and before any foreign code,
+is what tells a program that failed from a program that was never run.
+
+Every page this touches is copied for this run alone, at some three microseconds each: what can be done once, the fork
+server has done.
 """
 
 from __future__ import annotations
 
-import array
-import base64
+import _socket
 import builtins
-import json
+import marshal
 import os
 import resource
-import signal
-import socket
 import sys
-import tempfile
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from rlvr_sandbox.guest import codec, linux, program, server, tester
+from rlvr_sandbox.guest import codec, linux, program, server
 
 NAMESPACES = (
     linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
@@ -34,70 +32,87 @@ _MAX_FILE_BYTES = 64 << 20
 _MAX_OPEN_FILES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What stays the same from run to run."""
 
     level: str
     control: int
     jobs: int
+    log: int
+    """Where the fork server's own errors go."""
+    place: str
+    """The one folder a run may write to."""
     system_filter: linux.Filter | None
     python_home: str
     uid: int
     gid: int
     max_processes: int
+    address_space_bytes: int
+    """What the bare interpreter has mapped: the limit is on what a program adds."""
+
+    @property
+    def isolated(self) -> bool:
+        """Runs have namespaces of their own."""
+        return self.level in ("bwrap", "namespaces")
 
 
-def child(setting: Setting, place: str) -> NoReturn:
+def child(setting: Setting) -> NoReturn:
     """The life of a run's first process."""
     try:
-        _settle(setting, place)
+        _settle(setting)
         job, descriptors = _receive(setting.jobs)
-        os.close(setting.control)
-        os.close(setting.jobs)
         status, channels = _arrange(job, descriptors)
-        _wall_in(setting, job, place)
+        _wall_in(setting, job)
         os.write(status, b"S")
     except BaseException as error:
-        sys.stderr.write(f"run was not set up: {error}\n")
-        sys.stderr.flush()
+        os.write(setting.log, f"run was not set up: {error}\n".encode())
         os._exit(97)
     try:
         _do(job, status, channels)
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.flush()
     os._exit(1)
 
 
-def _settle(setting: Setting, place: str) -> None:
+def _settle(setting: Setting) -> None:
     if sys.platform == "linux":
         linux.die_with_parent()
     os.setsid()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if place == "/tmp":
+    if setting.isolated:
         linux.map_user(_INSIDE_UID, setting.uid, setting.gid)
         flags = linux.MS_NOSUID | linux.MS_NODEV
         linux.mount("tmpfs", "/tmp", "tmpfs", flags, "size=64m,nr_inodes=4k,mode=1777")
         linux.mount("tmpfs", "/dev/shm", "tmpfs", flags, "size=16m,nr_inodes=1k,mode=1777")
         linux.mount("proc", "/proc", "proc", flags | linux.MS_NOEXEC)
-    os.chdir(place)
-    os.environ["HOME"] = os.environ["TMPDIR"] = tempfile.tempdir = place
+    else:
+        import signal
+
+        for number in IGNORED_SIGNALS:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+    os.chdir(setting.place)
+
+
+IGNORED_SIGNALS = (1, 2, 3, 15)
+"""SIGHUP, SIGINT, SIGQUIT, SIGTERM: without a pid namespace a run might send them to the fork server."""
 
 
 def _receive(jobs: int) -> tuple[dict[str, Any], list[int]]:
-    connection = socket.socket(fileno=jobs)
-    word, ancillary, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(4 * _MAX_FDS))
+    connection = _socket.socket(fileno=jobs)
+    word, ancillary, _, _ = connection.recvmsg(1, _socket.CMSG_SPACE(4 * _MAX_FDS))
     connection.detach()
     if not word:
         os._exit(0)  # the host has gone
-    descriptors = array.array("i")
-    for _, _, data in ancillary:
-        descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    with open(descriptors[0], "rb") as file:
-        file.seek(0)
-        return json.load(file), list(descriptors[1:])
+    descriptors = [
+        int.from_bytes(data[place : place + 4], sys.byteorder)
+        for _, _, data in ancillary
+        for place in range(0, len(data) - 3, 4)
+    ]
+    size = os.fstat(descriptors[0]).st_size
+    payload = os.pread(descriptors[0], size, 0)
+    while len(payload) < size:
+        payload += os.pread(descriptors[0], size - len(payload), len(payload))
+    return marshal.loads(payload), descriptors[1:]
 
 
 def _arrange(job: dict[str, Any], descriptors: list[int]) -> tuple[int, list[int]]:
@@ -121,58 +136,44 @@ def _arrange(job: dict[str, Any], descriptors: list[int]) -> tuple[int, list[int
     return status, channels
 
 
-def _wall_in(setting: Setting, job: dict[str, Any], place: str) -> None:
+def _wall_in(setting: Setting, job: dict[str, Any]) -> None:
     """After this nothing can be undone."""
-    isolated = place == "/tmp"
     if sys.platform == "linux":
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")  # if memory runs out, this and not the fork server is to go
-    _limit(job, setting)
-    if setting.level == "unsafe":
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(fd, b"1000")  # if memory runs out, this and not the fork server is to go
+        os.close(fd)
+        _set_limit(resource.RLIMIT_NPROC, setting.max_processes)
+    _set_limit(resource.RLIMIT_CPU, job["cpu_s"])
+    if job["memory_mb"] and sys.platform == "linux":
+        _set_limit(resource.RLIMIT_AS, (job["memory_mb"] << 20) + setting.address_space_bytes)
+    if setting.system_filter is None:
         return
     linux.drop_capabilities()
-    devices = ("/dev/null",)
-    if isolated:
-        linux.landlock(("/",), ("/tmp", "/dev/shm", *devices))
+    if setting.isolated:
+        linux.landlock(("/",), ("/tmp", "/dev/shm", "/dev/null"))
     else:
-        linux.landlock((*_READABLE, setting.python_home), (place, *devices))
-    assert setting.system_filter is not None
+        linux.landlock((*_READABLE, setting.python_home), (setting.place, "/dev/null"))
     setting.system_filter.load()
 
 
-def _limit(job: dict[str, Any], setting: Setting) -> None:
-    limits = {
-        resource.RLIMIT_CPU: job["cpu_s"],
-        resource.RLIMIT_FSIZE: _MAX_FILE_BYTES,
-        resource.RLIMIT_NOFILE: _MAX_OPEN_FILES,
-        resource.RLIMIT_CORE: 0,
-    }
-    if job["memory_mb"]:
-        limits[resource.RLIMIT_AS] = (job["memory_mb"] << 20) + _address_space()
+def limit_all_runs() -> None:
+    """The limits that are the same for every run; the fork server takes them on itself and hands them down."""
+    _set_limit(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES)
+    _set_limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
+    _set_limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
-        limits[resource.RLIMIT_NPROC] = setting.max_processes
-        limits[resource.RLIMIT_MSGQUEUE] = 0
-        limits[resource.RLIMIT_MEMLOCK] = 1 << 16
-    for kind, value in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        try:
-            resource.setrlimit(kind, (value, value))
-        except ValueError:
-            if setting.level != "unsafe":  # macOS knows limits that it does not let one set
-                raise
-    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-    stack = _MAIN_STACK_BYTES if hard == resource.RLIM_INFINITY else min(_MAIN_STACK_BYTES, hard)
-    if sys.platform == "linux":
+        _set_limit(resource.RLIMIT_MSGQUEUE, 0)
+        _set_limit(resource.RLIMIT_MEMLOCK, 1 << 16)
+        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        stack = _MAIN_STACK_BYTES if hard == resource.RLIM_INFINITY else min(_MAIN_STACK_BYTES, hard)
         resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
 
 
-def _address_space() -> int:
-    """Bytes the bare interpreter has mapped: the limit is on what the program adds."""
-    if sys.platform != "linux":
-        return 0
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * resource.getpagesize()
+def _set_limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def _do(job: dict[str, Any], status: int, channels: list[int]) -> None:
@@ -187,13 +188,16 @@ def _do(job: dict[str, Any], status: int, channels: list[int]) -> None:
         server.Server(codec.Channel(channels[0])).serve()
     else:
         os.close(status)
+        from rlvr_sandbox.guest import tester  # loaded beforehand in the workers that stand beside a solution
+
         tester.main(codec.Channel(channels[0]), codec.Channel(channels[1]), job)
 
 
 def _run_command(job: dict[str, Any], status: int) -> NoReturn:
     for name, content in job["files"].items():
-        with open(name, "wb", opener=lambda path, flags: os.open(path, flags, 0o755)) as file:
-            file.write(base64.b64decode(content))
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755)
+        with open(fd, "wb") as file:
+            file.write(content)
     os.close(status)
     environment = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")}
     os.execve(job["argv"][0], job["argv"], environment)
@@ -205,4 +209,3 @@ def add_interactive_names() -> None:
 
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
-

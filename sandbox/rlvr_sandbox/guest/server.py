@@ -6,9 +6,7 @@ this process over can do no more than give answers, right or wrong.
 
 from __future__ import annotations
 
-import asyncio
 import builtins
-import inspect
 import operator
 import os
 import sys
@@ -74,7 +72,9 @@ class Server:
         arguments = [self._decode(value) for value in request["a"]]
         keywords = {name: self._decode(value) for name, value in request["k"].items()}
         value = function(*arguments, **keywords)
-        if inspect.iscoroutine(value):
+        if type(value) is types.CoroutineType:
+            import asyncio
+
             value = asyncio.run(value)
         reply = {"v": self._encode(value, reduce=request.get("reduce", False))}
         if request.get("back"):
@@ -152,7 +152,7 @@ class Server:
             "h": len(self.objects) - 1,
             "c": kind.__name__,
             "k": "f" if function else "o",
-            "co": function and inspect.iscoroutinefunction(value),
+            "co": function and _is_coroutine_function(value),
         }
 
     def _encode(self, value: Any, reduce: bool = False) -> Any:
@@ -193,7 +193,7 @@ class Server:
         if isinstance(value, types.ModuleType):
             return {"k": "mod", "n": value.__name__}
         if callable(value):
-            return {"k": "func", "co": inspect.iscoroutinefunction(value)}
+            return {"k": "func", "co": _is_coroutine_function(value)}
         return {"k": "val", "v": self._encode(value)}
 
     def _exception(self, error: BaseException) -> dict[str, Any]:
@@ -205,6 +205,11 @@ class Server:
         except BaseException:
             pass  # its own methods misbehaved; the class is what counts
         return {"exc": described}
+
+
+def _is_coroutine_function(value: Any) -> bool:
+    code = getattr(value, "__code__", None)
+    return isinstance(code, types.CodeType) and bool(code.co_flags & 0x80)  # inspect.CO_COROUTINE, without inspect
 
 
 def _builtin_base(kind: type) -> str:

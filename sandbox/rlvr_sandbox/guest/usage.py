@@ -51,6 +51,14 @@ def resident(pid: int) -> int:
         return int(file.read().split()[1]) * _PAGE
 
 
+def address_space() -> int:
+    """Bytes that this process has mapped."""
+    if not os.path.exists("/proc/self/statm"):
+        return 0
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * _PAGE
+
+
 def allowed_processes(isolated: bool) -> int:
     """RLIMIT_NPROC of a run. Where the user has no namespace of its own, all processes of that user count."""
     if isolated or not os.path.isdir("/proc/self"):
