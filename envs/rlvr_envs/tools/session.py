@@ -7,29 +7,27 @@ call that cannot be read or carried out is answered by an error, costs budget, a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from rlvr.errors import ConfigError, EnvironmentFault
+from rlvr.errors import ConfigError
 from rlvr.score import Score
 from rlvr.task import Message, Task, content_key
 from rlvr.verifiers.toolcall import ParsedCall, check_call, parse, write
 from rlvr.verifiers.toolcall.schema import ToolSet
 from rlvr_envs.tools import disguise
+from rlvr_envs.tools.scenario import Scenario, draw, same_answer
 from rlvr_envs.tools.store import Diff, Store, diff
 from rlvr_envs.tools.tool import Tool, ToolError, schema_of
 from rlvr_envs.tools.user import ScriptedUser
-from rlvr_envs.tools.world import Call, Expected, Request, Unsuitable, World, judge
+from rlvr_envs.tools.world import Request, World, judge
 
 MAX_RESULT_CHARS = 4_000
 """Characters of one tool message; longer results are cut and say so."""
-MAX_DRAWS = 100
 
 KNOBS: dict[str, Any] = {
     "size": 40,
@@ -45,12 +43,12 @@ KNOBS: dict[str, Any] = {
 }
 """Knobs of every world.
 
-`size`: rows in the largest table. `writes`: changes a plan takes, about. `distractor_tools`: tools that have nothing to do
-with the task. `scramble`: `none`, `names` (tools are called tool_1, ...), `arguments` (so are their arguments too) or `descriptions`
-(and nothing is described). `failures`: share of calls that fail once for no reason. `refuse`: share of tasks that must be
-refused, because a rule forbids them or the tool is missing. `user`: facts are left out of the instruction, and a scripted user tells
-them when asked. `max_calls`: calls an episode may make. `format`: how the model writes calls. `show_tools`: describe tools
-and format in the system prompt, for chat templates that do not.
+`size`: rows in the largest table. `writes`: changes a plan takes, about. `distractor_tools`: tools that have nothing to
+do with the task. `scramble`: `none`, `names` (tools are called tool_1, ...), `arguments` (so are their arguments too)
+or `descriptions` (and nothing is described). `failures`: share of calls that fail once for no reason. `refuse`: share of
+tasks that must be refused, because a rule forbids them or the tool is missing. `user`: facts are left out of the
+instruction, and a scripted user tells them when asked. `max_calls`: calls an episode may make. `format`: how the model
+writes calls. `show_tools`: describe tools and format in the system prompt, for chat templates that do not.
 """
 
 LEVELS: tuple[dict[str, Any], ...] = (
@@ -69,24 +67,6 @@ LEVELS: tuple[dict[str, Any], ...] = (
         "scramble": "names",
     },
 )
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """All that a start works out: enough to play the episode and to judge it."""
-
-    snapshot: bytes
-    digest: str
-    """sha256 of the rows, in hexadecimal digits."""
-    request: Request
-    expected: Expected
-    plan: tuple[Call, ...]
-    """Gold calls in the world's own names, `submit` the last."""
-    refusal: str = ""
-    """What a refusal must name: `rule 2` or a tool's name. Empty if the task can be done."""
-    removed_tool: str = ""
-    failing_calls: frozenset[int] = frozenset()
-    """Numbers of the calls, counted from 0, that fail; made again, they have another number."""
 
 
 _scenarios: OrderedDict[Any, tuple[Scenario, disguise.Disguise]] = OrderedDict()
@@ -289,92 +269,6 @@ class WorldSession:
             system += f"\nTools:\n{listed}\nWrite a call like this:\n{example}"
         text = request.open_text if self.user is not None and request.open_text else request.text
         return [{"role": "system", "content": system}, {"role": "user", "content": text}]
-
-
-def draw(world: World, rng: random.Random, size: int, writes: int, failures: float, refuse: float) -> Scenario:
-    """A state with a request whose gold plan earns the reward while doing nothing does not.
-
-    Raises EnvironmentFault if the world's two solvers disagree, which is a bug of the world.
-    """
-    refused = rng.random() < refuse
-    for _ in range(MAX_DRAWS):
-        store = Store(world.ddl, world.tables)
-        content = world.populate(rng, size)
-        for table, rows in content.items():
-            store.insert(table, rows)
-        request = _suitable(world, rng, store, writes)
-        if request is None:
-            continue
-        calls, answer = world.plan(store.fork(), request)
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-        if refused:
-            return _refused(world, rng, store, digest, request, calls)
-        expected = world.expect(store, request)
-        last: Call = {"name": "submit", "arguments": {"status": "done"}}
-        if answer is not None:
-            last["arguments"]["answer"] = answer
-        failing = frozenset(i for i in range(400) if rng.random() < failures) if failures else frozenset()
-        scenario = Scenario(store.snapshot(), digest, request, expected, (*calls, last), failing_calls=failing)
-        _prove(world, store, scenario, answer)
-        return scenario
-    raise EnvironmentFault(
-        f"tools/{world.name}: no task with writes={writes} in {MAX_DRAWS} states of size={size}; raise size"
-    )
-
-
-def _suitable(world: World, rng: random.Random, store: Store, writes: int) -> Request | None:
-    """A request that this state holds, None if several draws found none: another state is cheaper then."""
-    for _ in range(6):
-        try:
-            return world.request(rng, store, writes)
-        except Unsuitable:
-            pass
-    return None
-
-
-def _refused(
-    world: World, rng: random.Random, store: Store, digest: str, request: Request, calls: list[Call]
-) -> Scenario:
-    writing = sorted({call["name"] for call in calls if next(t for t in world.tools if t.name == call["name"]).writes})
-    if writing and rng.random() < 0.5:
-        removed = rng.choice(writing)
-        refusal, text, slots = removed, request.text, request.slots
-        open_text, answer = request.open_text, request.answer
-    else:
-        text, number = world.forbidden(rng, store)
-        removed, refusal, slots, open_text, answer = "", f"rule {number}", (), "", ""
-    last: Call = {"name": "submit", "arguments": {"status": "refused", "detail": refusal}}
-    asked = Request(request.kind, text, request.params, answer, open_text, slots)
-    return Scenario(store.snapshot(), digest, asked, Expected(), (last,), refusal=refusal, removed_tool=removed)
-
-
-def _prove(world: World, store: Store, scenario: Scenario, answer: Any) -> None:
-    """Gold earns the reward and doing nothing does not; the other obligations are in `proof.py`."""
-    after = store.fork()
-    by_name = {tool.name: tool for tool in world.tools}
-    for call in scenario.plan[:-1]:
-        by_name[call["name"]].run(after, **call["arguments"])
-    missing, surplus = judge(scenario.expected, store, after, diff(store, after))
-    if missing or surplus or not same_answer(answer, scenario.expected.answer):
-        raise EnvironmentFault(
-            f"tools/{world.name}, {scenario.request.kind}: the two solvers disagree: {missing or surplus or 'answers differ'}"
-        )
-    if scenario.expected.answer is None and not judge(scenario.expected, store, store, {})[0]:
-        raise EnvironmentFault(f"tools/{world.name}, {scenario.request.kind}: nothing needs to be done")
-    after.close()
-
-
-def same_answer(given: Any, wanted: Any) -> bool:
-    """Whether a submitted answer is the expected one: same type; numbers equal, texts without regard to case and outer space."""
-    if wanted is None:
-        return True
-    if isinstance(wanted, str):
-        return isinstance(given, str) and given.strip().casefold() == wanted.strip().casefold()
-    if isinstance(wanted, bool) or isinstance(given, bool):
-        return given is wanted
-    if isinstance(wanted, int | float):
-        return isinstance(given, int | float) and given == wanted
-    return bool(given == wanted)
 
 
 def _names(detail: Any, wanted: str) -> bool:

@@ -22,7 +22,7 @@ _path = re.compile(r"(/[A-Za-z0-9._-]{1,80}){1,12}")
 
 
 def _checked(path: str) -> str:
-    if path != "/" and (not _path.fullmatch(path) or "/.." in path or "/./" in path):
+    if path != "/" and (not _path.fullmatch(path) or any(not part.strip(".") for part in path[1:].split("/"))):
         raise ToolError(f"{path[:100]!r} is no absolute path of letters, digits, dots, dashes and underscores")
     return path
 
@@ -163,9 +163,10 @@ class FilesWorld(World):
         folders = []
         for name in FOLDERS:
             rows.append((f"/{name}", "dir", ""))
-            for inner in rng.sample(WORDS, 2):
-                folders.append(f"/{name}/{inner}")
-                rows.append((f"/{name}/{inner}", "dir", ""))
+            for number in range(max(2, size // 40)):  # so that a folder holds a few files of a kind in any size
+                inner = f"/{name}/{WORDS[number % len(WORDS)]}{number // len(WORDS) or ''}"
+                folders.append(inner)
+                rows.append((inner, "dir", ""))
         for number in range(size):
             topic = rng.choice(TOPICS)
             title = " ".join(rng.sample(WORDS, 2)) + f" {number}"
@@ -182,19 +183,14 @@ class FilesWorld(World):
             topic = re.search(r"Topic: (\w+)", row["content"])
             assert topic is not None
             ending = row["path"].rpartition(".")[2]
-            names = {
-                "archive": [("/" + row["path"].split("/")[1], topic[1])],
-                "merge": [(folder, ending)],
-                "rename": [(folder, ending)],
-            }[kind]
-            for name in names:
+            top = "/" + row["path"].split("/")[1]
+            for name in [(top, topic[1]), (folder, topic[1])] if kind == "archive" else [(folder, ending)]:
                 groups[name].append(row)
-        aim = {"archive": writes - 1, "merge": writes - 1, "rename": writes}[kind]
-        fitting = [name for name, rows in groups.items() if len(rows) == max(1, aim)]
-        if not fitting:
-            fitting = [name for name, rows in groups.items() if abs(len(rows) - aim) <= 1]
-        if not fitting:
+        aim = max(1, writes if kind == "rename" else writes - 1)
+        nearest = min(abs(len(rows) - aim) for rows in groups.values())
+        if nearest > 1:
             raise Unsuitable
+        fitting = [name for name, rows in groups.items() if abs(len(rows) - aim) == nearest]
         place, what = rng.choice(sorted(fitting))
         if kind == "archive":
             target = f"/archive_{what}_{rng.randrange(1000)}"
