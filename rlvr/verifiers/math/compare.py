@@ -41,7 +41,8 @@ class Comparer:
         """Whether two answers are the same, in their mathematics or word for word."""
         if self.same(a.node, b.node):
             return True
-        said = a.words == b.words and "text" in (a.node.kind, b.node.kind)
+        alphabetic = a.source.isalpha() and b.source.isalpha() and (len(a.words) > 2 or a.words == "no")
+        said = a.words == b.words and (alphabetic or "text" in (a.node.kind, b.node.kind))
         if a.words and (said or a.source == b.source) and not _has_division_by_zero(a.node):
             self.structure = "text"
             return True
@@ -110,7 +111,7 @@ class Comparer:
     def quantities(self, a: Node, b: Node) -> bool:
         if a.kind == b.kind and a.kind in ("percent", "deg"):
             return self.same(a.args[0], b.args[0])
-        if a.kind in ("unit", "rel", "text", "choice") and a.kind != "unit" or b.kind in ("rel", "text", "choice"):
+        if (a.kind in ("unit", "rel", "text", "choice") and a.kind != "unit") or b.kind in ("rel", "text", "choice"):
             return False
         if a.kind == b.kind == "unit":
             return self.units(a, b)
@@ -161,7 +162,12 @@ class Comparer:
         if first == second:
             return True
         half_day = 720
-        return self.policy.units and (a.digits == 1) != (b.digits == 1) and first % half_day == second % half_day and min(first, second) < 780
+        return (
+            self.policy.units
+            and (a.digits == 1) != (b.digits == 1)
+            and first % half_day == second % half_day
+            and min(first, second) < 780
+        )
 
     def based(self, a: Node, b: Node) -> bool:
         self.structure = "base"
@@ -204,7 +210,11 @@ class Comparer:
 
     def two_relations(self, a: Node, b: Node) -> bool:
         first, second = a.text.split(), b.text.split()
-        if first == second and len(a.args) == len(b.args) and all(self.same(x, y) for x, y in zip(a.args, b.args, strict=True)):
+        if (
+            first == second
+            and len(a.args) == len(b.args)
+            and all(self.same(x, y) for x, y in zip(a.args, b.args, strict=True))
+        ):
             return True
         if {a.text, b.text} == {"=", "in"} and (a.args[1].kind in ("list", "set") or b.args[1].kind in ("list", "set")):
             return self.same_names(a.args[0], b.args[0]) and self.same(a.args[1], b.args[1])
@@ -214,9 +224,8 @@ class Comparer:
         if one is not None and other is not None:
             return self.equations(one, other)
         if set(first + second) <= {"<", ">", "<=", ">=", "!=", "in", "notin", "="}:
-            if self.policy.interval_relation or (first != ["in"] and second != ["in"]):
-                if self.as_sets(a, b):
-                    return _same_subject(a, b, self.policy)
+            if (self.policy.interval_relation or (first != ["in"] and second != ["in"])) and self.as_sets(a, b):
+                return _same_subject(a, b, self.policy)
         return self.inequalities(a, b)
 
     def inequalities(self, a: Node, b: Node) -> bool:
@@ -286,7 +295,14 @@ class Comparer:
 
     def collections(self, a: Node, b: Node) -> bool:
         self.structure = "collection"
-        if a.kind in ("union", "inter", "minus", "builder", "reals", "empty") or b.kind in ("union", "inter", "minus", "builder", "reals", "empty"):
+        if a.kind in ("union", "inter", "minus", "builder", "reals", "empty") or b.kind in (
+            "union",
+            "inter",
+            "minus",
+            "builder",
+            "reals",
+            "empty",
+        ):
             return self.sets(a, b)
         if a.kind == "list" and b.kind in ("list", "tuple", "set") and _conditions(a) and self.policy.interval_relation:
             if self.as_sets(a, b):
@@ -305,7 +321,9 @@ class Comparer:
             if one.value != "()" and len(one.args) < 3:
                 return False
             items = _items(other)
-            return len(items) == len(one.args) and all(self.same(x, _unname(y)) for x, y in zip(one.args, items, strict=True))
+            return len(items) == len(one.args) and all(
+                self.same(x, _unname(y)) for x, y in zip(one.args, items, strict=True)
+            )
         return self.unordered(a, b)
 
     def tuples(self, a: Node, b: Node) -> bool:
@@ -363,10 +381,10 @@ class Comparer:
         if a.kind == b.kind == "union" and len(a.args) == len(b.args):
             rest = list(b.args)
             for item in a.args:
-                match = next((candidate for candidate in rest if self.same(item, candidate)), None)
-                if match is None:
+                found = next((candidate for candidate in rest if self.same(item, candidate)), None)
+                if found is None:
                     return False
-                rest.remove(match)
+                rest.remove(found)
             return True
         return False
 
@@ -397,7 +415,9 @@ class Comparer:
             entries = tuple(row.args[0] for row in matrix.args)
         else:
             return False
-        return len(entries) == len(other.args) and all(self.same(x, y) for x, y in zip(entries, other.args, strict=True))
+        return len(entries) == len(other.args) and all(
+            self.same(x, y) for x, y in zip(entries, other.args, strict=True)
+        )
 
 
 # -- helpers on trees
@@ -547,7 +567,7 @@ def chain_value(node: Node) -> Node | None:
         return first
     if is_name(first) or not symbols(first):
         return last
-    return last if len(exact) > 2 or not symbols(last) and first.kind == "big" else None
+    return last if len(exact) > 2 or (not symbols(last) and first.kind == "big") else None
 
 
 def _equation(node: Node) -> tuple[Node, Node] | None:
@@ -587,7 +607,7 @@ def _ascending(node: Node) -> Node:
 
 def _same_subject(a: Node, b: Node, policy: Policy) -> bool:
     """Two inequalities speak of the same letter, unless one says only to which set its letter belongs."""
-    return policy.rename and (a.value == "in" or b.value == "in") or symbols(a) == symbols(b)
+    return (policy.rename and (a.value == "in" or b.value == "in")) or symbols(a) == symbols(b)
 
 
 def _interval_of(node: Node) -> Node | None:
@@ -600,7 +620,11 @@ def _interval_of(node: Node) -> Node | None:
     node = _ascending(node)
     signs = node.text.split()
     if len(signs) == 2 and set(signs) <= {"<", "<="}:
-        return Node("tuple", (node.args[0], node.args[2]), ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")"))
+        return Node(
+            "tuple",
+            (node.args[0], node.args[2]),
+            ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")"),
+        )
     if len(signs) == 1 and signs[0] in ("<", "<="):
         infinity = Node("inf")
         left, right = node.args
@@ -626,7 +650,12 @@ def _as_collection(node: Node) -> Node:
 
 def _declares(node: Node) -> bool:
     """Whether an item only says what a letter is, as `k in Z` does."""
-    return node.kind == "rel" and node.value == "in" and node.args[0].kind == "sym" and node.args[1].kind in ("sym", "reals")
+    return (
+        node.kind == "rel"
+        and node.value == "in"
+        and node.args[0].kind == "sym"
+        and node.args[1].kind in ("sym", "reals")
+    )
 
 
 def _named(node: Node) -> bool:
@@ -665,13 +694,21 @@ def _items(node: Node) -> list[Node]:
 def _regrouped(items: list[Node]) -> list[Node]:
     """`p=5, q=2 and p=7, q=2` as two groups: the names begin again. `x=1, x=2` stays a list of values."""
     if len(items) < 4 or not all(_named(item) and item.kind == "rel" for item in items):
-        return [Node("tuple", tuple(_unname(part) for part in item.args), "()") if _named_group(item) else item for item in items]
+        return [
+            Node("tuple", tuple(_unname(part) for part in item.args), "()") if _named_group(item) else item
+            for item in items
+        ]
     names = [item.args[0] for item in items]
     period = next((index for index in range(1, len(names)) if names[index] == names[0]), len(names))
-    if not 1 < period < len(names) or len(names) % period or any(names[index] != names[index % period] for index in range(len(names))):
+    if (
+        not 1 < period < len(names)
+        or len(names) % period
+        or any(names[index] != names[index % period] for index in range(len(names)))
+    ):
         return items
     return [
-        Node("tuple", tuple(_unname(part) for part in items[start : start + period]), "()") for start in range(0, len(items), period)
+        Node("tuple", tuple(_unname(part) for part in items[start : start + period]), "()")
+        for start in range(0, len(items), period)
     ]
 
 

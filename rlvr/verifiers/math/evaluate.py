@@ -172,7 +172,7 @@ class Evaluator:
             return mp.sign(first)
         if name in ("re", "im", "arg"):
             return {"re": mp.re, "im": mp.im, "arg": mp.arg}[name](first)
-        if name in ("overline", "bar") and not node.args[0].kind == "sym":
+        if name in ("overline", "bar") and node.args[0].kind != "sym":
             return mp.conj(first)
         if name in ("ln", "log"):
             if first == 0:
@@ -248,7 +248,9 @@ def _function(mp: Any, name: str) -> Callable[[Any], Any] | None:
     return None
 
 
-_DIRECT = frozenset("sin cos tan cot sec csc asin acos atan acot asec acsc sinh cosh tanh coth sech csch asinh acosh atanh".split())
+_DIRECT = frozenset(
+    str.split("sin cos tan cot sec csc asin acos atan acot asec acsc sinh cosh tanh coth sech csch asinh acosh atanh")
+)
 _local = threading.local()
 
 

@@ -35,9 +35,17 @@ def exact_value(node: Node) -> Fraction | None:
         return top / bottom if top is not None and bottom else None
     if node.kind == "mul" and len(node.args) == 2 and node.args[0].kind == "num" and node.args[1].kind == "pow":
         base, exponent = node.args[1].args
-        if base.kind == "num" and exponent.kind == "num" and exponent.number.denominator == 1 and abs(exponent.number) < 400:
-            if base.number.numerator.bit_length() + base.number.denominator.bit_length() < 64 and base.number:
-                return Fraction(node.args[0].number * base.number ** int(exponent.number))
+        if (
+            (
+                base.kind == "num"
+                and exponent.kind == "num"
+                and exponent.number.denominator == 1
+                and abs(exponent.number) < 400
+            )
+            and base.number.numerator.bit_length() + base.number.denominator.bit_length() < 64
+            and base.number
+        ):
+            return Fraction(node.args[0].number * base.number ** int(exponent.number))
     return None
 
 
@@ -83,14 +91,16 @@ class ExpressionComparer:
         if verdict is None:
             return self.prove(a, b)
         if verdict and self.policy.symbolic_proof:
-            return self.prove(a, b)
+            return self.prove(a, b, agreed=True)
         if not verdict and names:
             return self.integration_constant(a, b)
         return verdict
 
-    def prove(self, a: Node, b: Node) -> bool:
+    def prove(self, a: Node, b: Node, *, agreed: bool = False) -> bool:
+        """Asks sympy, if it could know more: of agreeing expressions, and of sums, integrals and limits."""
         self.stage = "symbolic"
-        verdict = self.prover(a, b) if self.prover is not None else None
+        worthwhile = agreed or contains(a, _BIG) or contains(b, _BIG)
+        verdict = self.prover(a, b) if self.prover is not None and worthwhile else None
         if verdict is None:
             self.undecided = True
         return bool(verdict)
@@ -108,7 +118,7 @@ class ExpressionComparer:
         assert literal is not None
         shown, digits = literal
         significant = len(str(abs(int(shown * Fraction(10) ** digits)))) if -40 < digits < 400 else 0
-        if significant < 3 and digits < 2 or digits < 0 and significant < 3 or significant < 2:
+        if (significant < 3 and digits < 2) or (digits < 0 and significant < 3) or significant < 2:
             return False
         exact = exact_value(other)
         if exact is not None and _short(exact):
@@ -135,7 +145,12 @@ class ExpressionComparer:
 
     def at_points(self, a: Node, b: Node, names: set[str]) -> bool | None:
         """Agreement at random points: True, False, or None if no point could tell."""
-        if surely_different(a, b, sorted(names)) and not _plain_log(a) and not _plain_log(b) and not names & _INTEGER_LETTERS:
+        if (
+            surely_different(a, b, sorted(names))
+            and not _plain_log(a)
+            and not _plain_log(b)
+            and not names & _INTEGER_LETTERS
+        ):
             return False
         for decimal_logarithm in (False, True) if _plain_log(a) or _plain_log(b) else (False,):
             verdict = self.sample(a, b, names, decimal_logarithm, integers=False)
@@ -177,9 +192,7 @@ class ExpressionComparer:
             if verdict is None:
                 return None
             if not verdict:
-                if negative and (mp.im(first) != 0 or mp.im(second) != 0):
-                    return True
-                return False
+                return bool(negative and (mp.im(first) != 0 or mp.im(second) != 0))
             agreed += 1
             if agreed >= (_POINTS if ordered else 1):
                 return True
@@ -286,7 +299,10 @@ def _alternates(node: Node) -> bool:
 def is_expression(node: Node) -> bool:
     """Whether a tree is a number or formula all through."""
     return node.kind in ("num", "sym", "add", "mul", "pow", "call", "big") and not contains(
-        node, frozenset({"list", "set", "tuple", "rel", "union", "inter", "minus", "builder", "matrix", "text", "empty", "reals"})
+        node,
+        frozenset(
+            {"list", "set", "tuple", "rel", "union", "inter", "minus", "builder", "matrix", "text", "empty", "reals"}
+        ),
     )
 
 

@@ -46,7 +46,9 @@ _DOTS = frozenset({"ldots", "dots", "cdots", "dotsc", "dotsb", "vdots"})
 _STOP_COMMANDS = frozenset({"choose", "rbrace", "rbrack", "rangle", "rfloor", "rceil", "rvert", "rVert"})
 _ACCENTS = frozenset({"vec", "hat", "bar", "tilde", "overrightarrow", "dot", "ddot", "widehat", "widetilde", "overline", "mathcal",
                       "mathbb", "mathscr", "mathfrak", "boxed", "fbox", "mathring"})  # fmt: skip
-_NOT_PRODUCTS = frozenset("and or the is are of for to not if with all any no than per but from an at by in on it so".split())
+_NOT_PRODUCTS = frozenset(
+    str.split("and or the is are of for to not if with all any no than per but from an at by in on it so")
+)
 
 
 class ExpressionParser:
@@ -185,7 +187,7 @@ class ExpressionParser:
             return not self.stops_product(token)
         if kind == "n":
             previous = self.tokens[self.at - 1]
-            return previous.kind in "sc" and previous.value not in _DOTS or previous.kind == "w"
+            return (previous.kind in "sc" and previous.value not in _DOTS) or previous.kind == "w"
         if kind == "s":
             if value in ("(", "[", "{", "\\{"):
                 return True
@@ -202,7 +204,8 @@ class ExpressionParser:
                 or value in GREEK_VARIANTS
                 or value in _FRACTION_COMMANDS
                 or value in _ACCENTS
-                or value in ("pi", "sqrt", "binom", "dbinom", "tbinom", "infty", "sum", "prod", "int", "lim", "begin", "surd")
+                or value
+                in ("pi", "sqrt", "binom", "dbinom", "tbinom", "infty", "sum", "prod", "int", "lim", "begin", "surd")
             )
         return False
 
@@ -216,7 +219,13 @@ class ExpressionParser:
             return False
         if self.in_integral and value[0] == "d" and len(value) <= 2:
             return True
-        return value in UNITS or (len(value) > 2 and value.lower() in UNITS) or value.lower() in _NOT_PRODUCTS or len(value) > 4 or value.lower() in SCALES
+        return (
+            value in UNITS
+            or (len(value) > 2 and value.lower() in UNITS)
+            or value.lower() in _NOT_PRODUCTS
+            or len(value) > 4
+            or value.lower() in SCALES
+        )
 
     def factor(self) -> Node:
         """A power with signs before it, as in `2 * -3`."""
@@ -248,10 +257,20 @@ class ExpressionParser:
         if token.kind == "c" and token.value == "prime":
             self.at += 1
             return symbol(base.text + "'") if base.kind == "sym" else call("prime", base)
-        if token.kind == "s" and token.value == "{" and self.ahead().value in ("circ", "degree") and self.ahead(2).value == "}":
+        if (
+            token.kind == "s"
+            and token.value == "{"
+            and self.ahead().value in ("circ", "degree")
+            and self.ahead(2).value == "}"
+        ):
             self.at += 3
             return Node("deg", (base,))
-        if token.kind == "s" and token.value == "{" and self.ahead().value in ("prime", "'") and self.ahead(2).value == "}":
+        if (
+            token.kind == "s"
+            and token.value == "{"
+            and self.ahead().value in ("prime", "'")
+            and self.ahead(2).value == "}"
+        ):
             self.at += 3
             return symbol(base.text + "'") if base.kind == "sym" else call("prime", base)
         if token.kind == "s" and token.value == "{" and self.ahead().value.strip() in ("th", "st", "nd", "rd"):
@@ -306,22 +325,27 @@ class ExpressionParser:
             if token.kind == "s" and token.value == "!":
                 self.at += 1
                 node = call("factorial2" if self.accept("!") else "factorial", node)
-            elif token.kind == "s" and token.value in ("\\%", "%"):
-                self.at += 1
-                node = Node("percent", (node,))
-            elif token.kind == "w" and token.value in ("percent", "pct") and node.kind == "num":
-                self.at += 1
-                node = Node("percent", (node,))
-            elif token.kind == "t" and token.value.lower() in ("percent", "pct") and node.kind == "num":
+            elif (
+                (token.kind == "s" and token.value in ("\\%", "%"))
+                or (token.kind == "w" and token.value in ("percent", "pct") and node.kind == "num")
+                or (token.kind == "t" and token.value.lower() in ("percent", "pct") and node.kind == "num")
+            ):
                 self.at += 1
                 node = Node("percent", (node,))
             elif token.kind == "s" and token.value == "'" and node.kind == "sym":
                 self.at += 1
                 node = self.applied(symbol(node.text + "'"))
-            elif token.kind == "c" and token.value in ("degree", "circ") or token.kind == "w" and token.value in ("degrees",):
+            elif (token.kind == "c" and token.value in ("degree", "circ")) or (
+                token.kind == "w" and token.value in ("degrees",)
+            ):
                 self.at += 1
                 node = Node("deg", (node,))
-            elif token.kind == "w" and node.kind == "num" and token.value in ("th", "st", "nd", "rd") and not token.spaced:
+            elif (
+                token.kind == "w"
+                and node.kind == "num"
+                and token.value in ("th", "st", "nd", "rd")
+                and not token.spaced
+            ):
                 self.at += 1
             elif token.kind in "wt" and node.kind == "num" and token.value.lower() in SCALES:
                 self.at += 1
@@ -365,14 +389,24 @@ class ExpressionParser:
             after = self.ahead()
             signed = after.kind == "s" and after.value in ("-", "+")
             power_token = self.ahead(2) if signed else after
-            if power_token.kind == "n" and power_token.value.isdigit() and not power_token.spaced and len(power_token.value) < 18:
+            if (
+                power_token.kind == "n"
+                and power_token.value.isdigit()
+                and not power_token.spaced
+                and len(power_token.value) < 18
+            ):
                 self.at += 3 if signed else 2
                 exponent = int(power_token.value) * (-1 if signed and after.value == "-" else 1)
                 if abs(exponent) < 400:
                     shown = max(digits - exponent, -1) if digits >= 0 else -1
                     return number(value * Fraction(10) ** exponent, shown)
                 return multiply(number(value), power(number(10), number(exponent)))
-        if following.kind == "c" and following.value in ("overline", "bar", "dot") and not following.spaced and digits >= 0:
+        if (
+            following.kind == "c"
+            and following.value in ("overline", "bar", "dot")
+            and not following.spaced
+            and digits >= 0
+        ):
             return self.repeating(value, digits)
         if following.value == "." and self.ahead().value in ("overline", "bar", "dot") and digits < 0:
             self.at += 1
@@ -421,7 +455,9 @@ class ExpressionParser:
             if len(token.value) == 1:
                 return int(token.value)
             self.at -= 1
-            self.tokens[self.at : self.at + 1] = [Token("n", digit, token.spaced and i == 0) for i, digit in enumerate(token.value)]
+            self.tokens[self.at : self.at + 1] = [
+                Token("n", digit, token.spaced and i == 0) for i, digit in enumerate(token.value)
+            ]
             self.at += 1
             return int(token.value[0])
         return None
@@ -430,9 +466,13 @@ class ExpressionParser:
         """A macro's argument: a group, or one digit, letter or command."""
         token = self.token
         if token.kind == "n" and len(token.value) > 1 and token.value.isdigit():
-            self.tokens[self.at : self.at + 1] = [Token("n", digit, token.spaced and i == 0) for i, digit in enumerate(token.value)]
+            self.tokens[self.at : self.at + 1] = [
+                Token("n", digit, token.spaced and i == 0) for i, digit in enumerate(token.value)
+            ]
         elif token.kind == "w" and len(token.value) > 1:
-            self.tokens[self.at : self.at + 1] = [Token("w", letter, token.spaced and i == 0) for i, letter in enumerate(token.value)]
+            self.tokens[self.at : self.at + 1] = [
+                Token("w", letter, token.spaced and i == 0) for i, letter in enumerate(token.value)
+            ]
         token = self.token
         if token.kind == "n":
             self.at += 1
@@ -454,10 +494,17 @@ class ExpressionParser:
             return PI if lowered == "pi" else INFINITY
         if value in ("theta", "alpha", "beta", "gamma", "lambda", "phi", "sigma", "omega", "mu", "rho"):
             return self.name(value)
-        if lowered in _NOT_PRODUCTS or lowered in SCALES or len(value) > 4 or (value.lower() in UNITS and len(value) > 2):
+        if (
+            lowered in _NOT_PRODUCTS
+            or lowered in SCALES
+            or len(value) > 4
+            or (value.lower() in UNITS and len(value) > 2)
+        ):
             raise UnreadableError(f"the word {value!r}")
         # Letter by letter, so that an exponent belongs to the last one: xy^2 is x (y^2).
-        self.tokens[self.at - 1 : self.at] = [Token("w", letter, token.spaced and i == 0) for i, letter in enumerate(value)]
+        self.tokens[self.at - 1 : self.at] = [
+            Token("w", letter, token.spaced and i == 0) for i, letter in enumerate(value)
+        ]
         return self.name(value[0])
 
     def name(self, name: str) -> Node:
@@ -469,15 +516,28 @@ class ExpressionParser:
 
     def applied(self, node: Node) -> Node:
         name = node.text
-        if self.is_sign("^") and self.ahead().value == "{" and self.ahead(2).value == "-" and self.ahead(3).value == "1":
-            if name in FUNCTION_LETTERS and self.ahead(4).value == "}" and self.ahead(5).value == "(":
-                self.at += 5
-                return call(name + "^-1", *self.arguments())
+        if (
+            (
+                self.is_sign("^")
+                and self.ahead().value == "{"
+                and self.ahead(2).value == "-"
+                and self.ahead(3).value == "1"
+            )
+            and name in FUNCTION_LETTERS
+            and self.ahead(4).value == "}"
+            and self.ahead(5).value == "("
+        ):
+            self.at += 5
+            return call(name + "^-1", *self.arguments())
         token = self.token
         stem = name.rstrip("'").split("_")[0]
         if token.kind != "s" or token.value != "(" or (token.spaced and stem not in ("Phi", "Psi")):
             return node
-        if stem in FUNCTION_LETTERS or name.endswith("'") or (len(stem) == 1 and stem.isalpha() and self.plain_argument(stem)):
+        if (
+            stem in FUNCTION_LETTERS
+            or name.endswith("'")
+            or (len(stem) == 1 and stem.isalpha() and self.plain_argument(stem))
+        ):
             return call(name, *self.arguments())
         return node
 
@@ -500,7 +560,8 @@ class ExpressionParser:
             if token.kind == "n" and len(token.value) > 1 and token.value.isdigit():
                 return token.value
             return token.value
-        parts, depth = [], 1
+        parts: list[str] = []
+        depth = 1
         while True:
             token = self.take()
             if token.value == "{" and token.kind == "s":
@@ -546,7 +607,13 @@ class ExpressionParser:
         return call(name, *arguments)
 
     def function_arguments(self, name: str) -> tuple[Node, ...]:
-        if self.is_sign("(") or self.is_sign("{") or self.is_sign("\\{") or self.is_command("lbrack") or self.is_sign("["):
+        if (
+            self.is_sign("(")
+            or self.is_sign("{")
+            or self.is_sign("\\{")
+            or self.is_command("lbrack")
+            or self.is_sign("[")
+        ):
             opener = self.take().value
             if opener == "(" or (opener == "\\{" and name in SEVERAL_ARGUMENTS):
                 inner = self.inside(")" if opener == "(" else "\\}")
@@ -557,7 +624,9 @@ class ExpressionParser:
             return (inner,)
         negative = self.accept("-")
         node = self.power_()
-        while self.starts_factor(self.token) and not self.is_function(self.token) and self.token.value not in ("(", "["):
+        while (
+            self.starts_factor(self.token) and not self.is_function(self.token) and self.token.value not in ("(", "[")
+        ):
             node = multiply(node, self.power_())
         return (negate(node) if negative else node,)
 

@@ -3,7 +3,7 @@
 Looked for from the end, in this order of authority: nothing inside a thought; the last answer tag, box or `####`, whichever
 comes last, unless a later line says `the answer is`; then an answer line; then, if the text is short, all of it; then the last
 mathematics or bold text; then, if the policy says so, the last number. All but three searches for fixed strings look at no more
-than the last 4,000 characters, so the length of the reasoning costs nothing to speak of.
+than the last 3,000 characters, so the length of the reasoning costs nothing to speak of.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rlvr.verifiers.math.policy import DEFAULT, Policy
 
-TAIL = 4_000
+TAIL = 3_000
 BARE_CHARACTERS = 600
 
 
@@ -26,7 +26,9 @@ class Extraction(NamedTuple):
 
 
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
-_BETWEEN_BOXES = re.compile(r"(?:[\s$,;.]|\\quad|\\qquad|\\[,;: ()\[\]]|\\text\{[^{}]{0,30}\b(?:and|or)\b[^{}]{0,10}\}|\band\b|\bor\b)*")
+_BETWEEN_BOXES = re.compile(
+    r"(?:[\s$,;.]|\\quad|\\qquad|\\[,;: ()\[\]]|\\text\{[^{}]{0,30}\b(?:and|or)\b[^{}]{0,10}\}|\band\b|\bor\b)*"
+)
 _AFTER_BOX = re.compile(r"\s*(\\%|%|\^\s*\\circ|\^\{\\circ\}|°)")
 _SAYS = re.compile(
     r"s?\b(?:\*\*|\*|__|</b>)?\s*(?:(?:to|for|of)\b[^.:\n$]{0,80}?)?\s*(?:\bis\b|\bare\b|\bwould be\b|\bshould be\b|\bmust be\b|\bwill be\b|"
@@ -36,8 +38,20 @@ _SAYS = re.compile(
 _SHOWS = re.compile(r"s?\s*(?=\\\(|\\\[|\$)")
 _CHOICE_NOT = re.compile(r"\s*([A-J])\s*[,.;。，]?\s*(?:不是|而不是|not|non|nicht|pas)\s*[A-J]\b")
 _HEADING = re.compile(r"s?\s*(?:\*\*|\#*|__|:)*\s*\n\s*")
-_SAYS_OTHERWISE = ("答案是", "答案为", "答案：", "答案:", "réponse est", "respuesta es", "antwort ist", "risposta è", "ответ:")
-_SENTENCE_END = re.compile(r"(?<![A-Z\d])\.\s+(?=[A-Z\\$*<(])|(?<=\d)\.\s+(?=[A-Z][a-z'])|(?<=[\d})$])\.(?=\s*$)|。|\n\s*\n|\bI hope\b|<\|")
+_SAYS_OTHERWISE = (
+    "答案是",
+    "答案为",
+    "答案：",
+    "答案:",
+    "réponse est",
+    "respuesta es",
+    "antwort ist",
+    "risposta è",
+    "ответ:",
+)
+_SENTENCE_END = re.compile(
+    r"(?<![A-Z\d])\.\s+(?=[A-Z\\$*<(])|(?<=\d)\.\s+(?=[A-Z][a-z'])|(?<=[\d})$])\.(?=\s*$)|。|\n\s*\n|\bI hope\b|<\|"
+)
 _LINE_OF_A = re.compile(r"(?:^|\n)\s*(?:\*\*)?A(?:\*\*)?\s*[:：]\s*([^\n]+)\s*$")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
@@ -208,7 +222,9 @@ def _answer_line(tail: str, offset: int, policy: Policy, *, after_box: bool) -> 
         index = lowered.rfind("answer", 0, index)
         if index < 0:
             break
-        says = _SAYS.match(tail, index + 6) or (_HEADING.match(tail, index + 6) if lowered[:index].rstrip("* #").endswith("final") else None)
+        says = _SAYS.match(tail, index + 6) or (
+            _HEADING.match(tail, index + 6) if lowered[:index].rstrip("* #").endswith("final") else None
+        )
         says = says or _SHOWS.match(tail, index + 6)
         if says is None:
             continue
@@ -217,7 +233,9 @@ def _answer_line(tail: str, offset: int, policy: Policy, *, after_box: bool) -> 
             continue
         text, end = found
         refined = _refined(text, policy)
-        if after_box and (refined != text.strip() or len(_PLAIN_WORD.findall(re.sub(r"\\text\{[^{}]*\}", "", text))) > 1):
+        if after_box and (
+            refined != text.strip() or len(_PLAIN_WORD.findall(re.sub(r"\\text\{[^{}]*\}", "", text))) > 1
+        ):
             continue
         if not refined:
             continue
@@ -227,10 +245,14 @@ def _answer_line(tail: str, offset: int, policy: Policy, *, after_box: bool) -> 
         if index >= 0:
             found = _line_content(tail, index + len(phrase))
             if found is not None:
-                return Extraction(_refined(found[0], policy), (offset + index + len(phrase), offset + found[1]), "answer line")
-    line = _LINE_OF_A.search(tail)
-    if line is not None and not after_box:
-        return Extraction(_refined(line.group(1), policy), (offset + line.start(1), offset + line.end(1)), "answer line")
+                return Extraction(
+                    _refined(found[0], policy), (offset + index + len(phrase), offset + found[1]), "answer line"
+                )
+    letter = None if after_box else _LINE_OF_A.search(tail)
+    if letter is not None:
+        return Extraction(
+            _refined(letter.group(1), policy), (offset + letter.start(1), offset + letter.end(1)), "answer line"
+        )
     return None
 
 
@@ -331,7 +353,10 @@ def _is_prose(text: str) -> bool:
     """Whether a text is sentences around an answer rather than an answer: words outside mathematics and \\text{}."""
     if len(text) < 4:
         return False
-    if not text.isascii() and sum(character.isalpha() and not character.isascii() for character in _GREEK.sub("", text)) > 4:
+    if (
+        not text.isascii()
+        and sum(character.isalpha() and not character.isascii() for character in _GREEK.sub("", text)) > 4
+    ):
         return True
     outside = re.sub(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+", " ", _MATH.sub(" ", text))
     words = [word.lower() for word in _PLAIN_WORD.findall(outside)]
@@ -339,14 +364,21 @@ def _is_prose(text: str) -> bool:
         return True
     has_value = any(character.isdigit() for character in text) or "$" in text
     sentence = sum(word in _SENTENCE_WORDS for word in words)
-    return has_value and (sentence >= 2 or (sentence >= 1 and len(words) >= 3) or len(words) >= 6 or (sentence >= 1 and _MATH.search(text) is not None))
+    return has_value and (
+        sentence >= 2
+        or (sentence >= 1 and len(words) >= 3)
+        or len(words) >= 6
+        or (sentence >= 1 and _MATH.search(text) is not None)
+    )
 
 
 _GREEK = re.compile("[\u0370-\u03ff]+")
 _SENTENCE_WORDS = frozenset(
-    "the is are was were it its this that these so therefore thus hence we have has get be by of to in on with which as since because"
-    " then let us find there number solution result value total i my you he she they la le est el es de un une der die das ist"
-    " il donc soit".split()
+    str.split(
+        "the is are was were it its this that these so therefore thus hence we have has get be by of to in on with which as since because"
+        " then let us find there number solution result value total i my you he she they la le est el es de un une der die das ist"
+        " il donc soit"
+    )
 )
 
 

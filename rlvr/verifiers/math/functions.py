@@ -12,17 +12,19 @@ _ALIASES = {
     "re": "Re", "im": "Im", "sqrt": "sqrt", "cbrt": "cbrt", "arg": "arg", "phi": "totient", "binom": "binom",
 }  # fmt: skip
 FUNCTIONS = {alias: name for name, aliases in _ALIASES.items() for alias in aliases.split()}
-INVERSES = {name: "a" + name for name in "sin cos tan cot sec csc sinh cosh tanh".split()}
+INVERSES = {name: "a" + name for name in str.split("sin cos tan cot sec csc sinh cosh tanh")}
 SEVERAL_ARGUMENTS = frozenset({"gcd", "lcm", "max", "min", "binom"})
 
 GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi omega"
-    " Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial aleph imath jmath Re Im".split()
+    str.split(
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi omega"
+        " Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial aleph imath jmath Re Im"
+    )
 )
 GREEK_VARIANTS = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi", "varrho": "rho", "varsigma": "sigma",
                   "varpi": "varpi", "ell": "ell"}  # fmt: skip
 # Letters that name a function when brackets follow; any other letter is multiplied.
-FUNCTION_LETTERS = frozenset("f g h F G Phi Psi phi psi".split())
+FUNCTION_LETTERS = frozenset(str.split("f g h F G Phi Psi phi psi"))
 RELATIONS = {
     "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", "le": "<=", "leq": "<=", "leqslant": "<=",
     "leqq": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "geqq": ">=", "lt": "<", "gt": ">", "ne": "!=", "neq": "!=",

@@ -74,11 +74,17 @@ _DROPPED = re.compile(
     r"\\(?:left|right|bigg?[lrm]?|Bigg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|middle|rm|bf|it|mathstrut"
     r"|hfill|noindent|nonumber|allowbreak|centering)(?![A-Za-z])\.?"
 )
-_SPACES = re.compile(r"(?<!\\)\\(?:qquad|quad|enspace|thinspace|hspace\*?\{[^{}]*\}|[hv]?phantom\{[^{}]*\})|~|(?<!\\)\\[,:;! \n]")
-_ESCAPED_TWICE = re.compile(r"\\\\(?=(?:[dt]?frac|sqrt|left|right|pi|text|circ|cdot|times|infty|leq?|geq?|cup|in|boxed|theta|pm)(?![A-Za-z]))")
+_SPACES = re.compile(
+    r"(?<!\\)\\(?:qquad|quad|enspace|thinspace|hspace\*?\{[^{}]*\}|[hv]?phantom\{[^{}]*\})|~|(?<!\\)\\[,:;! \n]"
+)
+_ESCAPED_TWICE = re.compile(
+    r"\\\\(?=(?:[dt]?frac|sqrt|left|right|pi|text|circ|cdot|times|infty|leq?|geq?|cup|in|boxed|theta|pm)(?![A-Za-z]))"
+)
 _STRAY_POINT = re.compile(r"(?<![.\s])\s*\.\s*(?=[\])}](?:\s|$))")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
-_BRACED_COMMA = re.compile(r"(?<=\d)\s*(?:\{,\}|,\\!|\\!,|\\!\\,)\s*(?=\d{3})|(?<=\d)(?:\\,|\{\\,\}|\\ |\\!|~)(?=\d{3}(?!\d))")
+_BRACED_COMMA = re.compile(
+    r"(?<=\d)\s*(?:\{,\}|,\\!|\\!,|\\!\\,)\s*(?=\d{3})|(?<=\d)(?:\\,|\{\\,\}|\\ |\\!|~)(?=\d{3}(?!\d))"
+)
 _BLANK_GROUPS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _TAG_SUP = re.compile(r"<su([pb])>([^<>]{1,40})</su[pb]>")
 
@@ -86,8 +92,10 @@ _TOKEN = re.compile(
     r"\s+|(\d+\.\d+|\d+|\.\d+)|\\([A-Za-z]+)|([A-Za-z]+)|(\\[^A-Za-z]|<=|>=|=>|!=|==|\*\*|->|[^\sA-Za-z\d])", re.ASCII
 )
 _TEXT_COMMANDS = frozenset(
-    "text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathbf mathsf mathit mathtt operatorname mathop bm"
-    " boldsymbol emph mathnormal textup underline pmb unit si".split()
+    str.split(
+        "text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathbf mathsf mathit mathtt operatorname mathop bm"
+        " boldsymbol emph mathnormal textup underline pmb unit si"
+    )
 )
 _INLINE = re.compile(r"\s*(?:[A-Za-z]|[-+]?\d[\d.,]*|\\.*|.*[$^_\\].*)\s*", re.DOTALL)
 

@@ -52,11 +52,15 @@ def _product(node: Node) -> Node:
     if not scalars:
         return total
     factor = multiply(*scalars)
-    return Node("matrix", tuple(row._replace(args=tuple(multiply(factor, cell) for cell in row.args)) for row in total.args))
+    return Node(
+        "matrix", tuple(row._replace(args=tuple(multiply(factor, cell) for cell in row.args)) for row in total.args)
+    )
 
 
 def _sum(left: Node, right: Node) -> Node | None:
-    if len(left.args) != len(right.args) or any(len(a.args) != len(b.args) for a, b in zip(left.args, right.args, strict=True)):
+    if len(left.args) != len(right.args) or any(
+        len(a.args) != len(b.args) for a, b in zip(left.args, right.args, strict=True)
+    ):
         return None
     return Node("matrix", tuple(
         Node("tuple", tuple(add(x, y) for x, y in zip(a.args, b.args, strict=True)), "()")

@@ -15,11 +15,15 @@ from rlvr.verifiers.math.lexer import Token, UnreadableError, clean, tokenize
 from rlvr.verifiers.math.tree import EMPTY, INFINITY, REALS, Node, call, negate, number, symbol
 from rlvr.verifiers.math.words import AMBIGUOUS, MEANINGS, UNITS, normal_text, number_words
 
-_CLAUSE = frozenset("for where when with if such as since because whenever i.e. approximately (approximately) provided given".split())
+_CLAUSE = frozenset(
+    str.split("for where when with if such as since because whenever i.e. approximately (approximately) provided given")
+)
 _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cu": "3", "cubed": "3"}
 _REFUSED_WORDS = frozenset(
-    "not or and is isn't are but no nor wrong maybe perhaps either than less more at least most minus plus times over equals"
-    " false incorrect between".split()
+    str.split(
+        "not or and is isn't are but no nor wrong maybe perhaps either than less more at least most minus plus times over equals"
+        " false incorrect between"
+    )
 )
 _JOINS = {"land": "and", "wedge": "and", "lor": "or", "vee": "or", "cup": "cup"}
 _SET_OPERATIONS = {"cup": "union", "bigcup": "union", "sqcup": "union", "cap": "inter", "setminus": "minus", "backslash": "minus",
@@ -114,7 +118,12 @@ class AnswerParser(ExpressionParser):
                 self.at = index + 1
                 return normal_text(" ".join(parts))
             index += 1
-        if not parts or self.tokens[index].value != ":" or (len(parts) == 1 and len(parts[0]) < 2) or parts[0] in FUNCTIONS:
+        if (
+            not parts
+            or self.tokens[index].value != ":"
+            or (len(parts) == 1 and len(parts[0]) < 2)
+            or parts[0] in FUNCTIONS
+        ):
             return None
         self.at = index + 1
         return normal_text(" ".join(parts))
@@ -122,7 +131,7 @@ class AnswerParser(ExpressionParser):
     def words_item(self) -> Node | None:
         """An item of words alone: a name, a number in words, `no solution`; before `=` it is a name."""
         index = self.at
-        parts = []
+        parts: list[str] = []
         while self.tokens[index].kind in "wt":
             token = self.tokens[index]
             if token.kind == "w" and (token.value in FUNCTIONS or token.value in ("pi", "oo")):
@@ -133,7 +142,12 @@ class AnswerParser(ExpressionParser):
             index += 1
         if not parts:
             return None
-        if len(parts) == 1 and self.tokens[self.at].kind == "w" and len(parts[0]) < 4 and parts[0].lower() not in MEANINGS:
+        if (
+            len(parts) == 1
+            and self.tokens[self.at].kind == "w"
+            and len(parts[0]) < 4
+            and parts[0].lower() not in MEANINGS
+        ):
             return None
         if all(len(part) < 3 for part in parts) and all(token.kind == "w" for token in self.tokens[self.at : index]):
             return None
@@ -144,7 +158,11 @@ class AnswerParser(ExpressionParser):
                 return None
             self.at = index
             return self.chain(symbol("text_" + normal_text(text)))
-        if following.kind in "wt" or following.kind == "end" or following.value in (",", ";", ")", "}", "\\}", "]", "&", "\\\\", "end"):
+        if (
+            following.kind in "wt"
+            or following.kind == "end"
+            or following.value in (",", ";", ")", "}", "\\}", "]", "&", "\\\\", "end")
+        ):
             self.at = index
             return words_node(text)
         return None
@@ -186,7 +204,11 @@ class AnswerParser(ExpressionParser):
 
     def side(self) -> Node:
         token = self.token
-        if token.kind == "t" and UNITS.get(token.value) in ("usd", "eur", "gbp", "yuan", "yen", "inr") and self.ahead().kind == "n":
+        if (
+            token.kind == "t"
+            and UNITS.get(token.value) in ("usd", "eur", "gbp", "yuan", "yen", "inr")
+            and self.ahead().kind == "n"
+        ):
             self.at += 1
             return Node("unit", (self.ratio(),), UNITS[token.value])
         if token.kind == "t" and self.ahead().kind == "s" and self.ahead().value == "=":
@@ -206,9 +228,9 @@ class AnswerParser(ExpressionParser):
                 kind = _SET_OPERATIONS[token.value]
             elif token.kind == "w" and token.value == "U" and left.kind in ("tuple", "union"):
                 kind = "union"
-            elif token.kind == "s" and token.value == "\\\\" and left.kind == "reals":
-                kind = "minus"
-            elif token.kind == "s" and token.value == "-" and left.kind == "reals":
+            elif (token.kind == "s" and token.value == "\\\\" and left.kind == "reals") or (
+                token.kind == "s" and token.value == "-" and left.kind == "reals"
+            ):
                 kind = "minus"
             else:
                 return left
@@ -218,7 +240,10 @@ class AnswerParser(ExpressionParser):
             if kind == "minus":
                 left = Node(kind, (left, right))
             else:
-                parts = [*(left.args if left.kind == kind else (left,)), *(right.args if right.kind == kind else (right,))]
+                parts = [
+                    *(left.args if left.kind == kind else (left,)),
+                    *(right.args if right.kind == kind else (right,)),
+                ]
                 left = Node(kind, tuple(parts))
 
     def ratio(self) -> Node:
@@ -266,7 +291,9 @@ class AnswerParser(ExpressionParser):
         plain = [token for token in self.tokens[start : self.at] if token.kind == "w"]
         if plain and (len(words) > 5 or any(word.lower() in _REFUSED_WORDS for word in words)):
             raise UnreadableError("words behind a value")
-        if any(word.lower() in _REFUSED_WORDS for word in words) and any(character.isdigit() for word in words for character in word):
+        if any(word.lower() in _REFUSED_WORDS for word in words) and any(
+            character.isdigit() for word in words for character in word
+        ):
             raise UnreadableError("words behind a value")
         if words[0].lower() in ("or", "not", "but"):
             raise UnreadableError("a hedge")
@@ -297,9 +324,9 @@ class AnswerParser(ExpressionParser):
                     self.expect("}")
                 words.append("^" + exponent.value)
                 continue
-            elif token.kind == "s" and token.value in (".",) and words:
-                pass
-            elif token.kind == "c" and token.value == "cdot" and words and self.ahead().kind in "wt":
+            elif (token.kind == "s" and token.value in (".",) and words) or (
+                token.kind == "c" and token.value == "cdot" and words and self.ahead().kind in "wt"
+            ):
                 pass
             else:
                 return words
@@ -353,7 +380,9 @@ def unit_name(words: list[str]) -> str | None:
             if parts and lowered != "each":
                 parts.append("/")
         elif "/" in word and len(word) > 1:
-            inner = unit_name([piece for side in word.split("/") for piece in (side, "/")][:-1]) if word[0] != "/" else None
+            inner = (
+                unit_name([piece for side in word.split("/") for piece in (side, "/")][:-1]) if word[0] != "/" else None
+            )
             if inner is None:
                 return None
             parts.append(inner)
@@ -393,11 +422,15 @@ def words_node(text: str) -> Node:
 # -- whole answers
 
 _SPECIAL = re.compile(r"<\|[a-zA-Z_]{1,30}\|>|</s>|<eos>|<\|end▁of▁sentence\|>|\[/?INST\]")
-_TEXT_WHOLE = re.compile(r"\\(?:text|textbf|mathrm|mbox|textrm|textnormal|mathbf|textit|mathit|mathsf|operatorname)\s*\{([^{}]*)\}")
+_TEXT_WHOLE = re.compile(
+    r"\\(?:text|textbf|mathrm|mbox|textrm|textnormal|mathbf|textit|mathit|mathsf|operatorname)\s*\{([^{}]*)\}"
+)
 _CHOICE = re.compile(r"(?:option |choice |answer )?[(\[]?\s*([A-Ja-j])\s*[)\]]?\s*[.:)]?", re.IGNORECASE)
 _CHOICE_TEXT = re.compile(r"(?:\(([A-J])\)|([A-J])[.):]|([A-J])(?=\s+[A-Z][a-z]))\s*(\S.{0,300})", re.DOTALL)
 _TIME = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:([aApP])\.?\s*[mM]\.?)?")
-_BASE = re.compile(r"[({]*\s*([0-9A-Za-z]{1,400})\s*[)}]*\s*(?:_\s*\{?\s*(?:\(\s*)?([0-9]{1,2}|[a-z]+)(?:\s*\))?\s*\}?|\s+(?:in )?base[- ](\d{1,2}|[a-z]+))")
+_BASE = re.compile(
+    r"[({]*\s*([0-9A-Za-z]{1,400})\s*[)}]*\s*(?:_\s*\{?\s*(?:\(\s*)?([0-9]{1,2}|[a-z]+)(?:\s*\))?\s*\}?|\s+(?:in )?base[- ](\d{1,2}|[a-z]+))"
+)
 _LABELLED = re.compile(r".*?(?:\bis|\bare|=|:)\s+(?=\S)", re.DOTALL)
 _RATE = re.compile(r"(?<=\d) ?((?:k|c|m)?m|ft|mi|km|g|kg|L|mol|J)/(s|h|hr|min|L|m|mol|kg)(\^\{?\d\}?)?$")
 _BASE_WORDS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -462,10 +495,20 @@ def strip_wrappers(text: str) -> str:
             text = text[:-1].rstrip()
         if text[:1] in "*$`\"'_" and len(text) > 1:
             for mark in ("$$", "**", "$", "`", '"', "__", "*"):
-                if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark) and mark not in text[len(mark) : -len(mark)]:
+                if (
+                    text.startswith(mark)
+                    and text.endswith(mark)
+                    and len(text) > 2 * len(mark)
+                    and mark not in text[len(mark) : -len(mark)]
+                ):
                     text = text[len(mark) : -len(mark)]
                     break
-        if text[:2] in ("\\(", "\\[") and text[-2:] in ("\\)", "\\]") and "\\(" not in text[2:] and "\\[" not in text[2:]:
+        if (
+            text[:2] in ("\\(", "\\[")
+            and text[-2:] in ("\\)", "\\]")
+            and "\\(" not in text[2:]
+            and "\\[" not in text[2:]
+        ):
             text = text[2:-2]
         if text.startswith(("\\boxed{", "\\fbox{")) and text.endswith("}") and text.count("{") == text.count("}"):
             inner = text[text.index("{") + 1 : -1]
@@ -491,9 +534,8 @@ def _special_form(text: str, nesting: int) -> Node | None:
         return None
     whole = _TEXT_WHOLE.fullmatch(text)
     plain = whole.group(1).strip() if whole else text
-    if whole and nesting < 2 and plain:
-        if len(plain) > 1:
-            return _parse_stripped(strip_wrappers(plain), nesting + 1) if strip_wrappers(plain) else None
+    if whole and nesting < 2 and plain and len(plain) > 1:
+        return _parse_stripped(strip_wrappers(plain), nesting + 1) if strip_wrappers(plain) else None
     if "\\" in plain:
         plain = _TEXT_WHOLE.sub(lambda match: match.group(1), plain)
     choice = _CHOICE.fullmatch(plain)

@@ -35,7 +35,7 @@ class Policy:
     is enough, and sympy is asked where nothing could be sampled."""
     math_verify: bool = False
     """On: what we cannot read goes to Math-Verify, if installed, inside the killable worker."""
-    deadline_s: float = 2.0
+    deadline_s: float = 1.5
     """Seconds a symbolic confirmation may take, from when a worker begins it."""
 
 

@@ -116,7 +116,9 @@ def surely_different(a: Node, b: Node, names: list[str]) -> bool:
 def ratio_varies(a: Node, b: Node, names: list[str]) -> bool:
     """Whether a / b is surely not constant: it differs between two points."""
     try:
-        first, second = (quick_value(a, point) / quick_value(b, point) for point in (_point(names, 0.7391), _point(names, 2.2318)))
+        first, second = (
+            quick_value(a, point) / quick_value(b, point) for point in (_point(names, 0.7391), _point(names, 2.2318))
+        )
     except (UnsureError, OverflowError, ZeroDivisionError, RecursionError):
         return False
     size = max(abs(first), abs(second))

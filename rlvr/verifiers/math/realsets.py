@@ -61,7 +61,11 @@ def _builder(node: Node) -> Pieces:
     if element.kind != "sym":
         raise UndecidedError("a set of expressions")
     if condition.kind == "list":
-        kept = tuple(part for part in condition.args if not (part.kind == "rel" and part.value == "in" and part.args[1].kind == "reals"))
+        kept = tuple(
+            part
+            for part in condition.args
+            if not (part.kind == "rel" and part.value == "in" and part.args[1].kind == "reals")
+        )
         condition = Node("list", kept, condition.value if condition.value == "or" else "and")
     if symbols(condition) != {element.text}:
         raise UndecidedError("a condition on other letters")
@@ -77,7 +81,11 @@ def _listed(node: Node) -> Pieces:
     either = node.value == "or" or not relations
     if relations and len({frozenset(symbols(arg)) for arg in relations}) != 1:
         raise UndecidedError("conditions on several letters")
-    if not either and relations and not all("<" in arg.text or ">" in arg.text or "!=" in arg.text for arg in relations):
+    if (
+        not either
+        and relations
+        and not all("<" in arg.text or ">" in arg.text or "!=" in arg.text for arg in relations)
+    ):
         raise UndecidedError("a list of values")
     if not either and node.value == ",":
         both = sets[0]
@@ -99,7 +107,10 @@ def _interval(node: Node) -> Pieces:
     low, high = _end(node.args[0]), _end(node.args[1])
     brackets = node.text or "()"
     piece = Interval(
-        None if low == "-inf" else low, None if high == "inf" else high, brackets[0] == "[" and low != "-inf", brackets[1] == "]" and high != "inf"
+        None if low == "-inf" else low,
+        None if high == "inf" else high,
+        brackets[0] == "[" and low != "-inf",
+        brackets[1] == "]" and high != "inf",
     )
     if low == "inf" or high == "-inf":
         raise UndecidedError("an interval from infinity")
@@ -168,7 +179,13 @@ def _subject(node: Node) -> Node:
 def _solve_one(left: Node, sign: str, right: Node, subject: Node) -> Pieces:
     if sign in (">", ">="):
         return _solve_one(right, "<" + sign[1:], left, subject)
-    inner = left if left.kind == "call" and left.value == "abs" else right if right.kind == "call" and right.value == "abs" else None
+    inner = (
+        left
+        if left.kind == "call" and left.value == "abs"
+        else right
+        if right.kind == "call" and right.value == "abs"
+        else None
+    )
     if inner is not None and left is not right:
         return _solve_absolute(left, sign, right, subject, inner)
     difference = add(left, negate(right))
@@ -278,7 +295,11 @@ def complement(pieces: Pieces) -> Pieces:
         if piece.low is not None:
             result.append(Interval(low, piece.low, low_closed, not piece.low_closed))
         if piece.high is None:
-            return [part for part in result if part.low is None or part.high is None or part.low < part.high or part.low_closed]
+            return [
+                part
+                for part in result
+                if part.low is None or part.high is None or part.low < part.high or part.low_closed
+            ]
         low, low_closed = piece.high, not piece.high_closed
     result.append(Interval(low, None, low_closed, False))
     return result

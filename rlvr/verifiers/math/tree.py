@@ -88,7 +88,11 @@ def power(base: Node, exponent: Node) -> Node:
 
 def divide(numerator: Node, denominator: Node) -> Node:
     """A quotient; of two plain integers it is a number at once."""
-    if numerator.kind == "num" == denominator.kind and denominator.value and max(numerator.digits, denominator.digits) < 0:
+    if (
+        numerator.kind == "num" == denominator.kind
+        and denominator.value
+        and max(numerator.digits, denominator.digits) < 0
+    ):
         return number(numerator.number / denominator.number)
     return multiply(numerator, power(denominator, MINUS_ONE))
 

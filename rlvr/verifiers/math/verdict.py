@@ -16,9 +16,11 @@ from rlvr.verifiers.math.lexer import UnreadableError
 from rlvr.verifiers.math.parser import Parsed, parse
 from rlvr.verifiers.math.policy import DEFAULT, Policy
 from rlvr.verifiers.math.tree import Node
+from rlvr.verifiers.math.workers import ProofTimeoutError, pool
 
 _QUICK = re.compile(r"(-?)(\d{1,18}|\d{1,3}(?:,\d{3}){1,6})(?:\.(\d{1,18}))?", re.ASCII)
 _CACHED_CHARACTERS = 500
+_MAX_PROOFS = 12
 
 
 class Verdict(NamedTuple):
@@ -40,9 +42,7 @@ def verify(gold: str, response: str, *, policy: Policy = DEFAULT) -> Score:
     return _score(_read_gold_or_error(gold), response, policy)
 
 
-def verify_batch(
-    gold: str | Sequence[str], responses: Sequence[str], *, policy: Policy = DEFAULT
-) -> list[Score]:
+def verify_batch(gold: str | Sequence[str], responses: Sequence[str], *, policy: Policy = DEFAULT) -> list[Score]:
     """One Score a response, in order. One gold for all of them, or a gold for each; each distinct gold is read once.
 
     Raises ValueError if there are several golds and not as many as responses.
@@ -89,7 +89,10 @@ def _score(reference: Reference | Exception | None, response: str, policy: Polic
         verdict = _judge(reference, found, policy)
     except Exception as error:  # the boundary: a failure of ours is reported as one, and stops no run
         return Score(
-            0.0, reason="error", error=f"the math verifier failed: {type(error).__name__}: {str(error)[:200]}", detail={"stage": "error"}
+            0.0,
+            reason="error",
+            error=f"the math verifier failed: {type(error).__name__}: {str(error)[:200]}",
+            detail={"stage": "error"},
         )
     detail = {"extracted": found.text[:2_000], "span": list(found.span), "stage": verdict.stage, "rule": found.rule}
     return Score(
@@ -115,10 +118,40 @@ def _judge(reference: Reference, found: Extraction, policy: Policy) -> Verdict:
 
 
 def _compare(gold: Parsed, answer: Parsed, policy: Policy) -> Verdict:
-    comparer = Comparer(policy)
+    prover = _Prover(policy)
+    comparer = Comparer(policy, prover.same)
     if comparer.answers(gold, answer):
         return Verdict("correct", comparer.stage)
-    return Verdict("wrong", comparer.stage)
+    if policy.math_verify and ("text" in (gold.node.kind, answer.node.kind)) and gold.source and answer.source:
+        if prover.math_verify(gold.source, answer.source):
+            return Verdict("correct", "math-verify")
+    return Verdict("timeout" if prover.timed_out else "wrong", comparer.stage)
+
+
+class _Prover:
+    """Asks a worker, at most a few times an answer, and remembers whether time ran out."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.timed_out = False
+        self.asked = 0
+
+    def same(self, a: Node, b: Node) -> bool | None:
+        self.asked += 1
+        if self.timed_out or self.asked > _MAX_PROOFS:
+            return None
+        try:
+            return pool().same(a, b, self.policy.deadline_s)
+        except ProofTimeoutError:
+            self.timed_out = True
+            return None
+
+    def math_verify(self, gold: str, answer: str) -> bool | None:
+        try:
+            return pool().math_verify(gold, answer, self.policy.deadline_s)
+        except ProofTimeoutError:
+            self.timed_out = True
+            return None
 
 
 def _same_text(a: str, b: str) -> bool:

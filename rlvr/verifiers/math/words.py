@@ -6,17 +6,30 @@ import re
 from fractions import Fraction
 
 # name: (dimension, size in the dimension's first unit). Facts of the SI and of US customary units.
-_LENGTH = {"mm": "1/1000", "cm": "1/100", "dm": "1/10", "m": 1, "km": 1000, "in": "0.0254", "ft": "0.3048", "yd": "0.9144",
+_LENGTH: dict[str, int | str] = {"mm": "1/1000", "cm": "1/100", "dm": "1/10", "m": 1, "km": 1000, "in": "0.0254", "ft": "0.3048", "yd": "0.9144",
            "mi": "1609.344", "nm": "1/1000000000"}  # fmt: skip
-_MASS = {"mg": "1/1000000", "g": "1/1000", "kg": 1, "lb": "0.45359237", "oz": "0.028349523125", "t": 1000}
-_TIME = {"ms": "1/1000", "s": 1, "min": 60, "h": 3600, "day": 86400, "week": 604800, "year": "year", "month": "month"}
-_MONEY = {"usd": 1, "cent": "1/100"}
-_VOLUME = {"l": 1, "ml": "1/1000"}
+_MASS: dict[str, int | str] = {
+    "mg": "1/1000000",
+    "g": "1/1000",
+    "kg": 1,
+    "lb": "0.45359237",
+    "oz": "0.028349523125",
+    "t": 1000,
+}
+_TIME: dict[str, int | str] = {"ms": "1/1000", "s": 1, "min": 60, "h": 3600, "day": 86400, "week": 604800}
+_MONEY: dict[str, int | str] = {"usd": 1, "cent": "1/100"}
+_VOLUME: dict[str, int | str] = {"l": 1, "ml": "1/1000"}
 SIZES: dict[str, tuple[str, Fraction]] = {}
-for _dimension, _units in (("length", _LENGTH), ("mass", _MASS), ("time", _TIME), ("money", _MONEY), ("volume", _VOLUME)):
+_DIMENSIONS: dict[str, dict[str, int | str]] = {
+    "length": _LENGTH,
+    "mass": _MASS,
+    "time": _TIME,
+    "money": _MONEY,
+    "volume": _VOLUME,
+}
+for _dimension, _units in _DIMENSIONS.items():
     for _name, _size in _units.items():
-        if isinstance(_size, int) or not _size.isalpha():
-            SIZES[_name] = (_dimension, Fraction(_size))
+        SIZES[_name] = (_dimension, Fraction(_size))
 
 _SYNONYMS = {
     "mm": "millimeter millimeters millimetre millimetres", "cm": "centimeter centimeters centimetre centimetres cms",
@@ -56,9 +69,11 @@ MEANINGS = {
 }  # fmt: skip
 
 _ONES = {word: value for value, word in enumerate(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen".split())}  # fmt: skip
-_TENS = {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+    str.split("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"))}  # fmt: skip
+_TENS = {
+    word: 10 * value for value, word in enumerate(str.split("twenty thirty forty fifty sixty seventy eighty ninety"), 2)
+}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _FRACTIONS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fourths": 4,
               "fifth": 5, "fifths": 5, "sixth": 6, "sixths": 6, "eighth": 8, "eighths": 8, "tenth": 10, "tenths": 10}  # fmt: skip
@@ -102,7 +117,9 @@ def _whole(words: list[str]) -> int | None:
     return total + current if seen else None
 
 
-_MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mbox|textit|textnormal|mathbf|operatorname|textrm)\s*(?=\{)|\\(?:quad|qquad|[,;:! ])|[${}*`\"\\~_]")
+_MARKUP = re.compile(
+    r"\\(?:text|textbf|mathrm|mbox|textit|textnormal|mathbf|operatorname|textrm)\s*(?=\{)|\\(?:quad|qquad|[,;:! ])|[${}*`\"\\~_]"
+)
 _PUNCTUATION = re.compile(r"[^\w<>=+\-*/^()\[\]|%]+")
 _ARTICLES = re.compile(r"(?:the|an?) ")
 
