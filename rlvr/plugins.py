@@ -34,7 +34,10 @@ _broken: dict[str, str] = {}
 
 @functools.cache
 def installed() -> dict[str, Plugin]:
-    """The plugins by namespace. Of two that claim one namespace, rlvr's own wins, else the first by package name."""
+    """The plugins by namespace whose optional packages are there.
+
+    Of two that claim one namespace, rlvr's own wins, else the first by package name.
+    """
     found: dict[str, Plugin] = {}
 
     def order(point: importlib.metadata.EntryPoint) -> tuple[bool, str]:
@@ -42,12 +45,27 @@ def installed() -> dict[str, Plugin]:
         return name != "rlvr", name
 
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=order):
+        if not _extras_installed(point):
+            continue
         distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown package"
-        plugin = Plugin(point.name, point.value.partition(":")[0], distribution)
+        plugin = Plugin(point.name, point.module, distribution)
         owner = found.setdefault(point.name, plugin)
         if owner != plugin:
             _broken[f"{point.name} ({distribution})"] = f"the namespace belongs to {owner.distribution}"
     return found
+
+
+def _extras_installed(point: importlib.metadata.EntryPoint) -> bool:
+    """Whether the optional packages are there that an entry point like `module [extra]` asks for."""
+    wanted = {f'extra == "{extra}"' for extra in point.extras} | {f"extra == '{extra}'" for extra in point.extras}
+    for requirement in (point.dist.requires or ()) if point.dist and wanted else ():
+        name, _, marker = requirement.partition(";")
+        if marker.strip() in wanted:
+            try:
+                importlib.metadata.version(re.split(r"[^A-Za-z0-9._-]", name.strip())[0])
+            except importlib.metadata.PackageNotFoundError:
+                return False
+    return True
 
 
 def broken() -> dict[str, str]:
