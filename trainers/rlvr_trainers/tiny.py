@@ -58,6 +58,8 @@ def build_tiny_model(
         num_key_value_heads=heads,
         max_position_embeddings=max_length,
         tie_word_embeddings=True,
+        # The library's 0.02 suits wide models; at this width it would take hundreds of updates to grow out of it.
+        initializer_range=hidden**-0.5,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,

@@ -62,10 +62,16 @@ def check(task: rlvr.Task, text: str) -> rlvr.Score:
 
 @arithmetic.worked_solution
 def work(task: rlvr.Task) -> str:
-    """Every step as an equation, products first, then the running total, all modulo the modulus; then the answer."""
+    """Every step as an equation, then the answer.
+
+    Products come first, then the running total, all modulo the modulus. A sum of longer numbers is done in columns,
+    units first, each with the carry of the one before: `347+585` is `7+5=12 4+8+1=13 3+5+1=9`.
+    """
     assert task.data is not None
-    steps = _steps(task.data["numbers"], task.data["signs"], task.data["modulus"])
-    return f"<think>{' '.join(f'{left}={value}' for left, value in steps)}</think><answer>{steps[-1][1]}</answer>"
+    numbers, signs, modulus = task.data["numbers"], task.data["signs"], task.data["modulus"]
+    columns = set(signs) == {"+"} and not modulus and max(numbers) > 9
+    steps = _columns(numbers) if columns else _steps(numbers, signs, modulus)
+    return f"<think>{' '.join(f'{left}={value}' for left, value in steps)}</think><answer>{task.answer}</answer>"
 
 
 def _steps(numbers: list[int], signs: list[str], modulus: int) -> list[tuple[str, int]]:
@@ -87,4 +93,16 @@ def _steps(numbers: list[int], signs: list[str], modulus: int) -> list[tuple[str
     total = values[0]
     for sign, value in zip(pending, values[1:], strict=True):
         total = step(total, sign, value)
+    return steps
+
+
+def _columns(numbers: list[int]) -> list[tuple[str, int]]:
+    """Addition in columns from the units up: each column as `("4+8+1", 13)`, the carry last where there is one."""
+    steps: list[tuple[str, int]] = []
+    carry = 0
+    for place in range(max(len(str(number)) for number in numbers)):
+        digits = [number // 10**place % 10 for number in numbers]
+        total = sum(digits) + carry
+        steps.append(("+".join(map(str, [*digits, carry] if carry else digits)), total))
+        carry = total // 10
     return steps
