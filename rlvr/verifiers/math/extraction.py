@@ -31,8 +31,9 @@ _BETWEEN_BOXES = re.compile(
 )
 _AFTER_BOX = re.compile(r"\s*(\\%|%|\^\s*\\circ|\^\{\\circ\}|°)")
 _SAYS = re.compile(
-    r"s?\b(?:\*\*|\*|__|</b>)?\s*(?:(?:to|for|of)\b[^.:\n$]{0,80}?)?\s*(?:\bis\b|\bare\b|\bwould be\b|\bshould be\b|\bmust be\b|\bwill be\b|"
-    r"[:=：])+\s*(?:\*\*|:|simply |just |therefore |thus |now |exactly |equal to )*\s*",
+    r"s?\b(?:\*\*|\*|__|</b>)?\s{0,9}(?:(?:to|for|of)\b[^.:\n$]{0,80}?)?\s{0,9}"
+    r"(?:\bis\b|\bare\b|\bwould be\b|\bshould be\b|\bmust be\b|\bwill be\b|[:=：])+"
+    r"\s{0,9}(?:\*\*|:|simply |just |therefore |thus |now |exactly |equal to )*\s{0,9}",
     re.IGNORECASE,
 )
 _SHOWS = re.compile(r"s?\s*(?=\\\(|\\\[|\$)")
@@ -65,7 +66,7 @@ _NOT_BUT = re.compile(r"^\s*not\b.{1,80}?\bbut\b", re.DOTALL | re.IGNORECASE)
 
 
 def extract(response: str, policy: Policy = DEFAULT) -> Extraction | None:
-    """The answer in a response, or None if it gives none: an unfinished thought, an unclosed last box or tag, no answer at all."""
+    """The answer in a response, or None: an unfinished thought, an unclosed last box or tag, no answer at all."""
     start = after_thought(response)
     if start is None:
         return None
@@ -375,9 +376,9 @@ def _is_prose(text: str) -> bool:
 _GREEK = re.compile("[\u0370-\u03ff]+")
 _SENTENCE_WORDS = frozenset(
     str.split(
-        "the is are was were it its this that these so therefore thus hence we have has get be by of to in on with which as since because"
-        " then let us find there number solution result value total i my you he she they la le est el es de un une der die das ist"
-        " il donc soit"
+        "the is are was were it its this that these so therefore thus hence we have has get be by of to in on with which as since"
+        " because then let us find there number solution result value total i my you he she they la le est el es de un une der"
+        " die das ist il donc soit"
     )
 )
 

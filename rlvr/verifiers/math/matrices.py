@@ -45,9 +45,9 @@ def _product(node: Node) -> Node:
             return node
         if any(len(row.args) != columns for row in right.args):
             return node
+        columns_right = list(zip(*(row.args for row in right.args), strict=True))
         total = Node("matrix", tuple(
-            Node("tuple", tuple(add(*(multiply(row.args[k], right.args[k].args[j]) for k in range(inner))) for j in range(columns)), "()")
-            for row in total.args
+            Node("tuple", tuple(add(*map(multiply, row.args, column)) for column in columns_right), "()") for row in total.args
         ))  # fmt: skip
     if not scalars:
         return total

@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rlvr.score import Score
+from rlvr.verifiers.math.answers import Parsed, parse
 from rlvr.verifiers.math.compare import Comparer
 from rlvr.verifiers.math.extraction import Extraction, extract, last_box
 from rlvr.verifiers.math.lexer import UnreadableError
-from rlvr.verifiers.math.parser import Parsed, parse
 from rlvr.verifiers.math.policy import DEFAULT, Policy
 from rlvr.verifiers.math.tree import Node
 from rlvr.verifiers.math.workers import ProofTimeoutError, pool
@@ -122,9 +122,9 @@ def _compare(gold: Parsed, answer: Parsed, policy: Policy) -> Verdict:
     comparer = Comparer(policy, prover.same)
     if comparer.answers(gold, answer):
         return Verdict("correct", comparer.stage)
-    if policy.math_verify and ("text" in (gold.node.kind, answer.node.kind)) and gold.source and answer.source:
-        if prover.math_verify(gold.source, answer.source):
-            return Verdict("correct", "math-verify")
+    unread = "text" in (gold.node.kind, answer.node.kind) and gold.source and answer.source
+    if policy.math_verify and unread and prover.math_verify(gold.source, answer.source):
+        return Verdict("correct", "math-verify")
     return Verdict("timeout" if prover.timed_out else "wrong", comparer.stage)
 
 

@@ -1,4 +1,4 @@
-"""Trees as JSON, for the pipe to a worker: `[kind, value, digits, [children]]`, fractions as `[numerator, denominator]` strings."""
+"""Trees as JSON for the pipe to a worker: `[kind, value, digits, [children]]`, a fraction as two hexadecimal strings."""
 
 from __future__ import annotations
 

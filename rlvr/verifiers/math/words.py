@@ -6,8 +6,10 @@ import re
 from fractions import Fraction
 
 # name: (dimension, size in the dimension's first unit). Facts of the SI and of US customary units.
-_LENGTH: dict[str, int | str] = {"mm": "1/1000", "cm": "1/100", "dm": "1/10", "m": 1, "km": 1000, "in": "0.0254", "ft": "0.3048", "yd": "0.9144",
-           "mi": "1609.344", "nm": "1/1000000000"}  # fmt: skip
+_LENGTH: dict[str, int | str] = {
+    "nm": "1/1000000000", "mm": "1/1000", "cm": "1/100", "dm": "1/10", "m": 1, "km": 1000,
+    "in": "0.0254", "ft": "0.3048", "yd": "0.9144", "mi": "1609.344",
+}  # fmt: skip
 _MASS: dict[str, int | str] = {
     "mg": "1/1000000",
     "g": "1/1000",
