@@ -12,6 +12,7 @@ from typing import Literal
 
 from rlvr.errors import ConfigError, SandboxUnavailableError
 from rlvr_sandbox.execute import run_program
+from rlvr_sandbox.guest import linux
 from rlvr_sandbox.limits import Limits
 from rlvr_sandbox.worker import Worker, others_can_enter
 
@@ -139,7 +140,7 @@ def _interpreter(level: Level) -> tuple[str, str]:
     """(executable, prefix) of the Python that programs run on: ours, or at "landlock" one that nobody can read."""
     python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     home = os.path.realpath(sys.base_prefix)
-    if level != "landlock" or os.geteuid() != 0 or others_can_enter(home):
+    if level != "landlock" or not linux.can_step_down() or others_can_enter(home):
         return python, home
     for candidate in ("/usr/local/bin/python3", "/usr/bin/python3"):
         path = os.path.realpath(candidate)

@@ -191,12 +191,17 @@ class Pool:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
                     return work(station)
-                except SandboxUnavailableError:
+                except (SandboxUnavailableError, OSError) as error:
+                    # An OSError here is ours, never the program's: no descriptor, no memory, no space on the disk.
                     station.close()
                     with self._changed:
                         self.trouble += 1
                     if attempt == _ATTEMPTS:
-                        raise
+                        if isinstance(error, SandboxUnavailableError):
+                            raise
+                        raise SandboxUnavailableError(
+                            f"the sandbox could not do its work: {error}. There is no verdict on the program."
+                        ) from error
                 except ConfigError:
                     raise
                 except BaseException:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr.errors import SandboxUnavailableError
+from rlvr_sandbox.guest import linux
 from rlvr_sandbox.guest.protocol import REPORT, REQUEST, WHY_DISK, WHY_MEMORY
 
 START_TIMEOUT_S = 30.0
@@ -257,11 +258,11 @@ class Worker:
 
 def _make_folder() -> str:
     """A folder for the worker; run by root, one that the user nobody can enter."""
-    if os.geteuid() != 0:
+    if sys.platform != "linux" or not linux.can_step_down():
         return tempfile.mkdtemp(prefix="rlvr-sandbox-")
     folder = tempfile.mkdtemp(prefix="rlvr-sandbox-", dir=None if others_can_enter(tempfile.gettempdir()) else "/tmp")
     os.chmod(folder, 0o711)
-    os.chown(folder, 65534, 65534)
+    os.chown(folder, linux.NOBODY, linux.NOBODY)
     return folder
 
 

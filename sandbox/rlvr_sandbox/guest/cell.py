@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 from rlvr_sandbox.guest import linux
 
-NOBODY = 65534
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp",
@@ -33,9 +32,10 @@ _CELL = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLON
 def start(config: dict[str, Any]) -> int:
     """Starts the fork server at the level that `config` names; its process id. What fails is said on stderr."""
     level = config["level"]
+    root = linux.can_step_down() if sys.platform == "linux" else False
     uid, gid = os.geteuid(), os.getegid()
     if level == "namespaces":
-        process = linux.fork_into(_CELL if uid == 0 else _CELL | linux.CLONE_NEWUSER)
+        process = linux.fork_into(_CELL if root else _CELL | linux.CLONE_NEWUSER)
     else:
         process = os.fork()
     if process:
@@ -48,13 +48,15 @@ def start(config: dict[str, Any]) -> int:
             os.close(config["host"])
         command = [config["python"]]
         if level == "bwrap":
-            command = [*_bwrap_command(config, root=uid == 0), config["python"]]
+            command = [*_bwrap_command(config, root=root), config["python"]]
         elif level == "namespaces":
-            _enter_own_root(config, uid, gid)
+            if not root:
+                linux.map_user(uid, uid, gid)
+            _enter_own_root(config)
         if level in ("bwrap", "namespaces"):
             config["package"] = _PACKAGE_PLACE
-            if uid == 0:
-                linux.become(NOBODY, NOBODY)
+            if root:
+                linux.become(linux.NOBODY, linux.NOBODY)
                 linux.die_with_parent()  # a change of identity forgets it
         os.execve(command[0], [*command, *_fork_server_arguments(config)], ENVIRONMENT)
     except BaseException as error:
@@ -87,9 +89,7 @@ def _package(config: dict[str, Any]) -> str:
     return os.path.join(config["package"], "rlvr_sandbox")
 
 
-def _enter_own_root(config: dict[str, Any], uid: int, gid: int) -> None:
-    if uid != 0:
-        linux.map_user(uid, uid, gid)
+def _enter_own_root(config: dict[str, Any]) -> None:
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     flags = linux.MS_NOSUID | linux.MS_NODEV
     paths = _shown_paths(config)

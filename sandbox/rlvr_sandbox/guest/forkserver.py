@@ -191,9 +191,9 @@ def main() -> None:
             signal.signal(number, signal.SIG_IGN)
     if _arguments["level"] == "landlock":
         linux.adopt_orphans()
-        if os.getuid() == 0:
+        if linux.can_step_down():
             # Only now: the interpreter and this package may lie where nobody cannot read.
-            linux.become(65534, 65534)
+            linux.become(linux.NOBODY, linux.NOBODY)
             linux.die_with_parent()
     if _arguments["tester"]:
         from rlvr_sandbox.guest import tester  # noqa: F401

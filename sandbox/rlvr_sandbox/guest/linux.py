@@ -21,6 +21,7 @@ _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID = 1, 2
 
+NOBODY = 65534
 _SIGKILL, _SIGCHLD = 9, 17
 
 # clone, pivot_root and capset differ between the two machines; everything since Linux 5.1 has one number.
@@ -155,6 +156,16 @@ def drop_capabilities() -> None:
     _, _, capset = _machine_numbers()
     _check(_call(capset, struct.pack("Ii", 0x20080522, 0), bytes(24)), "capset")
     no_new_privileges()
+
+
+def can_step_down() -> bool:
+    """Whether we are root and the user nobody exists for us: in a user namespace of one user it does not."""
+    if os.geteuid() != 0:
+        return False
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/uid_map") as file:
+        spans = [[int(number) for number in line.split()] for line in file]
+        return any(first <= NOBODY < first + count for first, _, count in spans)
+    return False
 
 
 def become(uid: int, gid: int) -> None:
