@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, EngineError
 
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -103,6 +103,28 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds; calling it twice is harmless."""
+
+
+def answer_limit(request: Request, sampling: Sampling, vocabulary: int, max_model_len: int) -> int:
+    """Most tokens the answers to a request may have. Raises EngineError if the prompt cannot be answered at all."""
+    length = len(request.prompt_ids)
+    if length == 0:
+        raise EngineError("a prompt has no tokens; give the model at least one to continue")
+    if max(request.prompt_ids) >= vocabulary or min(request.prompt_ids) < 0:
+        raise EngineError(
+            f"a prompt holds token {max(request.prompt_ids)}, the model knows {vocabulary} tokens; "
+            "the tokenizer belongs to another model"
+        )
+    room = max_model_len - length
+    if room < 1:
+        raise EngineError(
+            f"a prompt of {length} tokens leaves no room for an answer: the model holds {max_model_len}. "
+            "Drop or shorten the prompt."
+        )
+    limit = sampling.max_tokens if request.max_tokens is None else min(sampling.max_tokens, request.max_tokens)
+    if limit < 1:
+        raise EngineError(f"a request's max_tokens is {limit}; it must be at least 1")
+    return min(limit, room)
 
 
 def describe(sampling: Sampling) -> Mapping[str, Any]:

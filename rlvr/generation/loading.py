@@ -38,8 +38,8 @@ def load_tokenizer(path: str | Path) -> Any:
         raise ConfigError(f"no tokenizer could be loaded from {str(path)!r}: {_first_line(fault)}") from fault
 
 
-def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None) -> Any:
-    """A causal language model in eval mode. Raises ConfigError if the path is unknown or holds something else."""
+def load_config(path: str | Path) -> Any:
+    """The configuration of a causal language model. Raises ConfigError if the path is unknown or holds something else."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     _existing(path)
@@ -55,6 +55,14 @@ def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None
             f"{str(path)!r} holds a {kind}, which is no causal language model and cannot continue a text. "
             "Name a model for text generation (...ForCausalLM)."
         )
+    return config
+
+
+def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None) -> Any:
+    """A causal language model in eval mode. Raises ConfigError if the path is unknown or holds something else."""
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(path)
     wanted: Any = dtype or (torch.float32 if device.type == "cpu" else "auto")
     try:
         with _no_progress_bars():
@@ -62,6 +70,23 @@ def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None
     except Exception as fault:  # a boundary, as above
         raise ConfigError(f"the model in {str(path)!r} could not be loaded: {_first_line(fault)}") from fault
     return model.to(device).eval()
+
+
+def end_ids(path: str | Path, tokenizer: Any) -> list[int]:
+    """The tokenizer's end of sequence and those the model's generation settings add (a chat model has several)."""
+    from transformers import GenerationConfig
+
+    try:
+        configured = GenerationConfig.from_pretrained(str(path)).eos_token_id
+    except OSError:  # a model need not have any
+        configured = None
+    return merged_end_ids(configured, tokenizer)
+
+
+def merged_end_ids(configured: Any, tokenizer: Any) -> list[int]:
+    """End tokens from generation settings (one, several or none) and the tokenizer's own."""
+    ends = {tokenizer.eos_token_id, *(configured if isinstance(configured, list | tuple) else [configured])}
+    return sorted(end for end in ends if end is not None)
 
 
 def _existing(path: str | Path) -> Path | None:

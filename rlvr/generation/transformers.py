@@ -13,10 +13,11 @@ from torch import Tensor
 
 from rlvr.errors import ConfigError, EngineError
 from rlvr.generation.decoding import Row, StopTexts, decode
-from rlvr.generation.engine import Completion, Request, Sampling
-from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr.generation.engine import Completion, Request, Sampling, answer_limit
+from rlvr.generation.loading import load_model, load_tokenizer, merged_end_ids
 from rlvr.generation.proof import forced_logprobs
 from rlvr.generation.seeds import row_seed
+from rlvr.generation.weights import WeightShapes
 
 
 class TransformersEngine:
@@ -73,7 +74,8 @@ class TransformersEngine:
                 "end. Tokenizer and model do not belong together, or the tokenizer was saved without its eos_token."
             )
         self._max_batch_tokens = max_batch_tokens
-        self._end_ids = _end_ids(self._model, self.tokenizer)
+        configured = getattr(self._model.generation_config, "eos_token_id", None)
+        self._end_ids = merged_end_ids(configured, self.tokenizer)
         self._stop_texts: dict[tuple[str, ...], StopTexts] = {}
         self._half_loaded = ""
 
@@ -95,7 +97,7 @@ class TransformersEngine:
         """
         if self._half_loaded:
             raise EngineError(f"the engine holds half-loaded weights ({self._half_loaded}); load a complete set first")
-        limits = [self._limit(request, sampling) for request in requests]
+        limits = [answer_limit(request, sampling, self._vocabulary, self.max_model_len) for request in requests]
         jobs = [(index, answer, limits[index]) for index, request in enumerate(requests) for answer in range(request.n)]
         # Long prompts first: rows of one batch then need little padding.
         jobs.sort(key=lambda job: -len(requests[job[0]].prompt_ids))
@@ -124,32 +126,17 @@ class TransformersEngine:
             self.weight_version = version
             return
         state = self._model.state_dict(keep_vars=True)
-        storage = {name: id(tensor) for name, tensor in state.items()}
         written: set[int] = set()
         self._half_loaded = f"version {version} did not arrive completely"
         with torch.no_grad():
-            for name, tensor in named_tensors:
-                if name not in state:
-                    raise EngineError(
-                        f"weight {name!r} is no weight of this model (such as {next(iter(state))!r}); "
-                        "learner and engine hold different architectures"
-                    )
+            for name, tensor in WeightShapes(self._model).checked(named_tensors):
                 target = state[name]
-                if tuple(tensor.shape) != tuple(target.shape):
-                    raise EngineError(
-                        f"weight {name!r} has shape {tuple(tensor.shape)}; the model needs {tuple(target.shape)}"
-                    )
-                if storage[name] in written and not torch.equal(target, tensor.to(target)):
+                if id(target) in written and not torch.equal(target, tensor.to(target)):
                     raise EngineError(
                         f"weight {name!r} is tied to another one but was given another value; untie or fix them"
                     )
                 target.copy_(tensor)
-                written.add(storage[name])
-        missing = [name for name, key in storage.items() if key not in written]
-        if missing:
-            raise EngineError(
-                f"{len(missing)} weights were not given, first of them {missing[0]!r}; send the whole model"
-            )
+                written.add(id(target))
         self._half_loaded = ""
         self.weight_version = version
 
@@ -166,26 +153,6 @@ class TransformersEngine:
         """Let go of the model."""
         self._model = None
         self._stop_texts.clear()
-
-    def _limit(self, request: Request, sampling: Sampling) -> int:
-        length = len(request.prompt_ids)
-        if length == 0:
-            raise EngineError("a prompt has no tokens; give the model at least one to continue")
-        if max(request.prompt_ids) >= self._vocabulary or min(request.prompt_ids) < 0:
-            raise EngineError(
-                f"a prompt holds token {max(request.prompt_ids)}, the model knows {self._vocabulary} tokens; "
-                "the tokenizer belongs to another model"
-            )
-        room = self.max_model_len - length
-        if room < 1:
-            raise EngineError(
-                f"a prompt of {length} tokens leaves no room for an answer: the model holds {self.max_model_len}. "
-                "Drop or shorten the prompt."
-            )
-        limit = sampling.max_tokens if request.max_tokens is None else min(sampling.max_tokens, request.max_tokens)
-        if limit < 1:
-            raise EngineError(f"a request's max_tokens is {limit}; it must be at least 1")
-        return min(limit, room)
 
     def _batches(
         self, jobs: list[tuple[int, int, int]], requests: Sequence[Request]
@@ -259,11 +226,3 @@ def _evaluating(model: Any) -> Iterator[None]:
     finally:
         if training:
             model.train()
-
-
-def _end_ids(model: Any, tokenizer: Any) -> list[int]:
-    """The tokenizer's end of sequence and those the model's generation settings add (a chat model has several)."""
-    ends = {tokenizer.eos_token_id}
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    ends.update(configured if isinstance(configured, list | tuple) else [configured])
-    return sorted(end for end in ends if end is not None)

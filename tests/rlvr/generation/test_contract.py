@@ -15,17 +15,40 @@ import torch
 
 from rlvr.errors import EngineError
 from rlvr.generation.engine import Completion, Engine, Request, Sampling
+from rlvr.generation.proof import prove_served
+from rlvr.generation.vllm_support import vllm_version
 
 TOLERANCE = 5e-5
 """Nats, float32; measured differences are 2e-6 on a model of this size."""
 
 
-@pytest.fixture(scope="module", params=["transformers"])
-def engine(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[Engine]:
-    from rlvr.generation.transformers import TransformersEngine
+NO_VLLM = pytest.mark.skipif(vllm_version() is None, reason="vLLM is not installed here; `make vllm` tests it")
 
-    engine = TransformersEngine(model_folder)
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "transformers",
+        pytest.param("vllm", marks=[pytest.mark.vllm, NO_VLLM]),
+        pytest.param("vllm-server", marks=[pytest.mark.vllm, NO_VLLM]),
+    ],
+)
+def engine(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[Engine]:
+    engine: Engine
+    if request.param == "transformers":
+        from rlvr.generation.transformers import TransformersEngine
+
+        engine = TransformersEngine(model_folder)
+    elif request.param == "vllm":
+        from rlvr.generation.vllm import VLLMEngine
+
+        engine = VLLMEngine(model_folder, max_num_seqs=64)
+    else:
+        from rlvr.generation.vllm_server import VLLMServerEngine
+
+        engine = VLLMServerEngine.launch(model_folder, max_num_seqs=64)
     yield engine
+    engine.close()
     engine.close()
 
 
@@ -192,6 +215,7 @@ def test_new_weights_are_served_at_once_and_named_in_every_completion(
     engine.load_weights(other.named_parameters(), 17)
     answers = engine.generate(requests, Sampling(max_tokens=24))
     assert engine.weight_version == 17
+    prove_served(engine, other, 17)
     assert {c.weight_version for group in answers for c in group} == {17}
     assert_agrees(other, requests, answers, temperature=1.0)
     assert engine.fingerprint() != before

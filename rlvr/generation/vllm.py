@@ -1,0 +1,185 @@
+"""Generation with vLLM in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlvr.errors import EngineError
+from rlvr.generation import vllm_support as support
+from rlvr.generation.engine import Completion, Request, Sampling, answer_limit
+from rlvr.generation.loading import end_ids, load_config, load_tokenizer
+from rlvr.generation.proof import probe_tokens
+from rlvr.generation.weights import WeightShapes
+
+
+class VLLMEngine:
+    """Continues prompts with vLLM, token ids in and out, log-probabilities of the processed distribution.
+
+    **What is reproducible.** Seeds are vLLM's, one for each answer. On a CPU a seeded answer was the same alone and in any
+    batch in every test, bit for bit; on a GPU vLLM promises that only in its batch-invariant mode.
+
+    The global random states of torch, random and NumPy and torch's number of threads are left as they were.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        tokenizer: Any = None,
+        *,
+        dtype: torch.dtype | None = None,
+        max_model_len: int | None = None,
+        max_num_seqs: int = 128,
+        kv_cache_memory_mb: int | None = None,
+        gpu_memory_utilization: float = 0.45,
+        tensor_parallel_size: int = 1,
+    ) -> None:
+        """Serve the model in a folder or under a hub name. Starting takes 10 to 60 seconds.
+
+        `dtype` defaults to float32 on a CPU and to the stored one on a GPU. The key-value cache gets
+        `kv_cache_memory_mb` MiB (default: what `max_num_seqs` sequences need, at most a quarter of the free memory) on a
+        CPU, and what is left of the share `gpu_memory_utilization` of the memory on a GPU.
+        Raises ConfigError, before any time is spent where that is possible, if vLLM is missing or outside the range, or the
+        model, the memory or `tensor_parallel_size` do not fit.
+        """
+        support.check_version(support.vllm_version())
+        config = load_config(path)
+        support.check_heads(config, path, tensor_parallel_size)
+        self.tokenizer = load_tokenizer(path) if tokenizer is None else tokenizer
+        self.weight_version = 0
+        text_config = config.get_text_config()
+        longest = getattr(text_config, "max_position_embeddings", None) or 4096
+        self.max_model_len: int = min(max_model_len or longest, longest)
+        self._vocabulary: int = text_config.vocab_size
+        self._end_ids = end_ids(path, self.tokenizer)
+        self._shapes = WeightShapes.of_config(config)
+        self._half_loaded = ""
+        on_gpu = torch.cuda.is_available()
+        memory: dict[str, Any]
+        if on_gpu and kv_cache_memory_mb is None:
+            memory = {"gpu_memory_utilization": gpu_memory_utilization}
+        else:
+            itemsize = (dtype or torch.float32).itemsize
+            computed = support.kv_cache_bytes(config, self.max_model_len, max_num_seqs, itemsize)
+            memory = {"kv_cache_memory_bytes": kv_cache_memory_mb << 20 if kv_cache_memory_mb else computed}
+        support.prepare_environment()
+        with support.untouched_process():
+            from vllm import LLM
+            from vllm.config import WeightTransferConfig
+
+            from rlvr.generation import vllm_worker
+
+            self._handed_over = vllm_worker.HANDED_OVER
+            try:
+                self._llm: Any = LLM(
+                    str(path),
+                    dtype=str(dtype or (torch.float32 if not on_gpu else "auto")).removeprefix("torch."),
+                    max_model_len=self.max_model_len,
+                    max_num_seqs=max_num_seqs,
+                    tensor_parallel_size=tensor_parallel_size,
+                    enforce_eager=not on_gpu,
+                    enable_sleep_mode=on_gpu,
+                    enable_prefix_caching=True,
+                    seed=0,
+                    # The default, raw_logprobs, is wrong for every temperature but 1.
+                    logprobs_mode="processed_logprobs",
+                    disable_log_stats=True,
+                    weight_transfer_config=WeightTransferConfig(backend=support.BACKEND),
+                    worker_extension_cls=support.WORKER_EXTENSION,
+                    **memory,
+                )
+            except Exception as fault:  # a boundary: whatever vLLM raises while it starts, nothing was started
+                raise support.start_failure(path, fault) from fault
+            self._llm.init_weight_transfer_engine({"init_info": {}})
+            self._llm.update_weight_version("0")
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        """`n` completions for each request, in order.
+
+        Raises EngineError if a prompt is empty, holds a token outside the vocabulary or leaves no room for an answer, if
+        vLLM fails, or if the last `load_weights` failed.
+        """
+        if self._half_loaded:
+            raise EngineError(f"the engine holds half-loaded weights ({self._half_loaded}); load a complete set first")
+        if not requests:
+            return []
+        from vllm import SamplingParams
+
+        params = []
+        for request in requests:
+            limit = answer_limit(request, sampling, self._vocabulary, self.max_model_len)
+            settings = support.sampling_settings(request, sampling, limit, self._end_ids)
+            params.append(SamplingParams(**settings, flat_logprobs=True))
+        outputs = self._run([{"prompt_token_ids": list(request.prompt_ids)} for request in requests], params)
+        answers = []
+        for request, output in zip(requests, outputs, strict=True):
+            group = [_completion(answer) for answer in output.outputs]
+            answers.append(group * request.n if sampling.temperature == 0 else group)
+        return answers
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int) -> None:
+        """Serve these weights, one for each name of the model in transformers, under this version.
+
+        Tensors are taken by reference and one at a time; a tied head may be given or left out. Cached prefixes are
+        dropped. Raises EngineError on an unknown name, a wrong shape or a missing weight; the engine then refuses to
+        generate until a complete set has been loaded.
+        """
+        self._half_loaded = f"version {version} did not arrive completely"
+        self._handed_over["sync"] = self._shapes.checked(named_tensors)
+        try:
+            with support.untouched_process():
+                self._llm.start_weight_update()
+                self._llm.update_weights({"update_info": {"key": "sync"}})
+                self._llm.finish_weight_update(str(version))
+                # Not before: what is computed between reset and finish would be of old weights.
+                dropped = self._llm.reset_prefix_cache()
+        finally:
+            del self._handed_over["sync"]
+        if not dropped:
+            raise EngineError("vLLM kept its prefix cache after new weights arrived; requests were still running")
+        self._half_loaded = ""
+        self.weight_version = version
+
+    def fingerprint(self) -> str:
+        """A digest of what the engine says about fixed tokens: vLLM's own checksums do not see packed weights."""
+        return support.digest_of(self.forced_logprobs(probe_tokens(self._vocabulary)))
+
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """Log-probability at temperature 1, in nats, of each given token after the first."""
+        from vllm import SamplingParams
+
+        [output] = self._run([{"prompt_token_ids": list(token_ids)}], SamplingParams(**support.probe_settings()))
+        return [place[token].logprob for place, token in zip(output.prompt_logprobs[1:], token_ids[1:], strict=True)]
+
+    def sleep(self) -> None:
+        """On a GPU, give the memory of weights and cache back until `wake_up`. On a CPU nothing happens."""
+        if torch.cuda.is_available():
+            self._llm.sleep(level=1)
+
+    def wake_up(self) -> None:
+        """The counterpart of `sleep`."""
+        if torch.cuda.is_available():
+            self._llm.wake_up()
+
+    def close(self) -> None:
+        """Stop vLLM and free its memory."""
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+
+    def _run(self, prompts: list[dict[str, list[int]]], params: Any) -> list[Any]:
+        with support.untouched_process():
+            try:
+                return list(self._llm.generate(prompts, params, use_tqdm=False))
+            except Exception as fault:  # a boundary: vLLM raises many kinds
+                raise EngineError(f"vLLM failed while it generated: {type(fault).__name__}: {fault}") from fault
+
+
+def _completion(answer: Any) -> Completion:
+    spans = [(span.version, span.start, span.end) for span in answer.weight_versions or ()]
+    version, starts = support.version_starts(spans)
+    reason = answer.finish_reason if answer.finish_reason in ("stop", "length") else "abort"
+    return Completion(list(answer.token_ids), list(answer.logprobs.logprobs), reason, version, starts)

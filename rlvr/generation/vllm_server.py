@@ -1,0 +1,349 @@
+"""Generation with a vLLM server: its own process, its own GPUs, or another machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, Self
+from urllib.parse import urlsplit
+
+import torch
+
+from rlvr.errors import ConfigError, EngineError
+from rlvr.generation import vllm_support as support
+from rlvr.generation.engine import Completion, FinishReason, Request, Sampling, answer_limit
+from rlvr.generation.loading import end_ids, load_config, load_tokenizer
+from rlvr.generation.proof import probe_tokens
+from rlvr.generation.weights import WeightShapes
+
+START_TIMEOUT_S = 600.0
+BUCKET_BYTES = 256 << 20
+"""Weights travel in files of about this size, so that no second copy of the whole model is held."""
+_CONNECTIONS = 64
+
+
+class VLLMServerEngine:
+    """Continues prompts with a vLLM server: `launch` starts one that ends with this process, the constructor uses one that runs.
+
+    The server must have been started with VLLM_SERVER_DEV_MODE=1, `--enable-scale-out`, `--logprobs-mode
+    processed_logprobs`, and rlvr's transfer back end (docs/vllm.md has the line). Its routes for weights are open to whoever
+    reaches the port, so a server that listens beyond the loopback is refused unless `trusted_network` says that the network
+    keeps others out; weights then need a `transfer_folder` that both machines see.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        path: str | Path,
+        tokenizer: Any = None,
+        *,
+        transfer_folder: str | Path = "/dev/shm",
+        trusted_network: bool = False,
+        timeout_s: float = 600.0,
+    ) -> None:
+        """Connect to the server at `url` that serves the model `path`.
+
+        Raises ConfigError if the address, the server's version or its settings do not fit, EngineError if it does not answer.
+        """
+        import httpx
+
+        self._server: _Server | None = None
+        self._url = url.rstrip("/")
+        if not trusted_network and not _is_loopback(self._url):
+            raise ConfigError(
+                f"server {self._url!r} is on another machine, and whoever reaches it can replace its weights. "
+                "Set trusted_network=true if its network keeps others out."
+            )
+        config = load_config(path)
+        self.tokenizer = load_tokenizer(path) if tokenizer is None else tokenizer
+        self._vocabulary: int = config.get_text_config().vocab_size
+        self._end_ids = end_ids(path, self.tokenizer)
+        self._shapes = WeightShapes.of_config(config)
+        self._folder = str(transfer_folder)
+        self._half_loaded = ""
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        self._client = httpx.Client(base_url=self._url, timeout=httpx.Timeout(timeout_s, connect=5.0), limits=limits)
+        self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rlvr-vllm")
+        try:
+            support.check_version(self._get("/version").get("version"))
+            self.max_model_len: int = int(self._get("/v1/models")["data"][0]["max_model_len"])
+            self.weight_version = support.version_number(self._get("/weight_info").get("weight_version"))
+            self._post("/init_weight_transfer_engine", init_info={})
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def launch(
+        cls,
+        path: str | Path,
+        *,
+        dtype: torch.dtype | None = None,
+        max_model_len: int | None = None,
+        max_num_seqs: int = 128,
+        kv_cache_memory_mb: int | None = None,
+        gpu_memory_utilization: float = 0.9,
+        tensor_parallel_size: int = 1,
+    ) -> Self:
+        """Start a server on a free port of the loopback and connect to it.
+
+        It ends when the engine is closed or this process ends, however that happens.
+
+        The settings are those of `VLLMEngine`. Raises ConfigError with the server's own last words if it does not start.
+        """
+        support.check_version(support.vllm_version())
+        config = load_config(path)
+        support.check_heads(config, path, tensor_parallel_size)
+        on_gpu = torch.cuda.is_available()
+        longest = getattr(config.get_text_config(), "max_position_embeddings", None) or 4096
+        length = min(max_model_len or longest, longest)
+        kind = str(dtype or ("auto" if on_gpu else torch.float32)).removeprefix("torch.")
+        flags = {
+            "--model": str(path),
+            "--dtype": kind,
+            "--max-model-len": str(length),
+            "--max-num-seqs": str(max_num_seqs),
+            "--tensor-parallel-size": str(tensor_parallel_size),
+            "--logprobs-mode": "processed_logprobs",
+            "--seed": "0",
+            "--weight-transfer-config": json.dumps({"backend": support.BACKEND}),
+            "--worker-extension-cls": support.WORKER_EXTENSION,
+        }
+        if on_gpu and kv_cache_memory_mb is None:
+            flags["--gpu-memory-utilization"] = str(gpu_memory_utilization)
+        else:
+            itemsize = (dtype or torch.float32).itemsize
+            computed = support.kv_cache_bytes(config, length, max_num_seqs, itemsize)
+            flags["--kv-cache-memory-bytes"] = str(kv_cache_memory_mb << 20 if kv_cache_memory_mb else computed)
+        switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager"])]
+        server = _Server(path, [text for pair in flags.items() for text in pair] + switches)
+        try:
+            server.wait_until_healthy()
+            engine = cls(server.url, path)
+        except BaseException:
+            server.stop()
+            raise
+        engine._server = server
+        return engine
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        """`n` completions for each request, in order; the answers to one request are asked for together.
+
+        Raises EngineError if a prompt cannot be answered, if the server fails or has died, or if the last `load_weights`
+        failed.
+        """
+        if self._half_loaded:
+            raise EngineError(f"the server holds half-loaded weights ({self._half_loaded}); load a complete set first")
+        bodies = []
+        for request in requests:
+            limit = answer_limit(request, sampling, self._vocabulary, self.max_model_len)
+            settings = support.sampling_settings(request, sampling, limit, self._end_ids)
+            bodies.append({"token_ids": list(request.prompt_ids), "sampling_params": settings})
+        futures = [self._threads.submit(self._post, "/inference/v1/generate", **body) for body in bodies]
+        try:
+            replies = [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        answers = []
+        for request, reply in zip(requests, replies, strict=True):
+            group = [
+                _completion(choice) for choice in sorted(reply["choices"], key=lambda choice: int(choice["index"]))
+            ]
+            answers.append(group * request.n if sampling.temperature == 0 else group)
+        return answers
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int) -> None:
+        """Serve these weights, one for each name of the model in transformers, under this version.
+
+        Requests that are running are held, go on with the new weights, and have their key-value cache computed again.
+        Raises EngineError on an unknown name, a wrong shape, a missing weight or a server that fails; the engine then
+        refuses to generate until a complete set has been loaded.
+        """
+        self._half_loaded = f"version {version} did not arrive completely"
+        self._post("/pause?mode=keep")
+        try:
+            self._post("/start_weight_update")
+            for bucket in _buckets(self._shapes.checked(named_tensors)):
+                self._send(bucket)
+            self._post("/finish_weight_update", weight_version=str(version))
+            # Without reset_running_requests vLLM keeps the old cache of whatever is running, and does not say so.
+            self._post("/reset_prefix_cache?reset_running_requests=true")
+        finally:
+            self._post("/resume")
+        served = self._get("/weight_info").get("weight_version")
+        if support.version_number(served) != version:
+            raise EngineError(f"the server {self._url} names weight version {served!r} after it was given {version}")
+        self._half_loaded = ""
+        self.weight_version = version
+
+    def fingerprint(self) -> str:
+        """A digest of what the server says about fixed tokens."""
+        return support.digest_of(self.forced_logprobs(probe_tokens(self._vocabulary)))
+
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """Log-probability at temperature 1, in nats, of each given token after the first."""
+        body = {"token_ids": list(token_ids), "sampling_params": support.probe_settings()}
+        places = self._post("/inference/v1/generate", **body)["prompt_logprobs"]
+        return [place[str(token)]["logprob"] for place, token in zip(places[1:], token_ids[1:], strict=True)]
+
+    def close(self) -> None:
+        """Close the connections, and stop the server if `launch` started it."""
+        self._threads.shutdown(cancel_futures=True)
+        self._client.close()
+        if self._server is not None:
+            self._server.stop()
+
+    def _send(self, bucket: dict[str, torch.Tensor]) -> None:
+        from safetensors.torch import save_file
+
+        descriptor, path = tempfile.mkstemp(prefix="rlvr-weights-", suffix=".safetensors", dir=self._folder)
+        os.close(descriptor)
+        try:
+            save_file(bucket, path)
+            self._post("/update_weights", update_info={"path": path})
+        finally:
+            os.unlink(path)
+
+    def _get(self, path: str) -> Any:
+        return self._ask("GET", path)
+
+    def _post(self, path: str, **body: Any) -> Any:
+        return self._ask("POST", path, body)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        import httpx
+
+        try:
+            reply = self._client.request(method, path, json=body or None)
+        except httpx.TransportError as fault:
+            last = f" Its last words: {self._server.last_words()}" if self._server is not None else ""
+            raise EngineError(
+                f"the vLLM server {self._url} does not answer ({type(fault).__name__} at {path}).{last} "
+                "Check that it runs; nothing of this call was kept."
+            ) from fault
+        if reply.status_code == 404 and path != "/version":
+            raise ConfigError(
+                f"the vLLM server {self._url} has no route {path}. Start it with VLLM_SERVER_DEV_MODE=1 and --enable-scale-out."
+            )
+        if reply.status_code >= 300:
+            raise EngineError(
+                f"the vLLM server {self._url} answered {path} with {reply.status_code}: {reply.text[:400]}"
+            )
+        return reply.json() if reply.content else {}
+
+
+class _Server:
+    """A vLLM API server as a child of this process."""
+
+    def __init__(self, path: str | Path, flags: list[str]) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._path = path
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
+        environment = {**support.server_environment(), **os.environ, "VLLM_SERVER_DEV_MODE": "1"}
+        environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # that of an engine in this process
+        command = [
+            sys.executable,
+            "-m",
+            "rlvr.generation.vllm_launch",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            *flags,
+        ]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, env=environment, start_new_session=True
+        )
+
+    def wait_until_healthy(self) -> None:
+        import httpx
+
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise support.start_failure(self._path, self.last_words())
+            try:
+                if httpx.get(f"{self.url}/health", timeout=2.0).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        raise support.start_failure(self._path, f"not healthy after {START_TIMEOUT_S:g} s; {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The last line it wrote that names an error, or else its last line."""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - 20_000))
+        lines = [line.strip() for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        errors = [line for line in lines if "Error" in line and "Traceback" not in line and "File " not in line]
+        return (errors or lines or ["nothing"])[-1][-400:]
+
+    def stop(self) -> None:
+        """End it and every process it started."""
+        assert self._process.stdin is not None
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, end)
+            except ProcessLookupError:
+                break
+            try:
+                self._process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                continue
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived the server
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        self._process.stdin.close()
+        self._log.close()
+
+
+def _buckets(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
+    """The tensors in groups of about BUCKET_BYTES. Safetensors refuses shared storage, so of tied weights the first goes."""
+    bucket: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    size = 0
+    for name, tensor in named_tensors:
+        if tensor.data_ptr() in seen:
+            continue
+        seen.add(tensor.data_ptr())
+        bucket[name] = tensor.detach().cpu().contiguous()
+        size += tensor.numel() * tensor.element_size()
+        if size >= BUCKET_BYTES:
+            yield bucket
+            # Freed memory may be given out again at the same address, so only tensors of one bucket can be compared.
+            bucket, seen, size = {}, set(), 0
+    if bucket:
+        yield bucket
+
+
+def _completion(choice: dict[str, Any]) -> Completion:
+    spans = [(span["version"], span["start"], span["end"]) for span in choice.get("weight_versions") or ()]
+    version, starts = support.version_starts(spans)
+    reason: FinishReason = choice["finish_reason"] if choice["finish_reason"] in ("stop", "length") else "abort"
+    logprobs = [float(place["logprob"]) for place in choice["logprobs"]["content"]]
+    return Completion(list(choice["token_ids"]), logprobs, reason, version, starts)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

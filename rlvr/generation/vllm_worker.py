@@ -1,0 +1,114 @@
+"""rlvr inside vLLM's worker: how new weights get in. vLLM imports this module by the name of its worker extension.
+
+The transfer goes through vLLM's own interface (`start_weight_update`, `update_weights`, `finish_weight_update`). This
+back end needs no accelerator: an engine in the learner's process takes the tensors by reference, one in another process of
+the machine reads a safetensors file, which lies in shared memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from vllm.distributed.weight_transfer.base import (
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+from rlvr.generation.vllm_support import BACKEND
+
+HANDED_OVER: dict[str, Iterable[tuple[str, torch.Tensor]]] = {}
+"""Tensors from the learner in this process, under the key that `update_weights` names."""
+
+
+class WorkerExtension:
+    """Importing its module is all that vLLM needs it for."""
+
+
+@dataclass
+class InitInfo(WeightTransferInitInfo):  # type: ignore[misc]
+    """Nothing has to be agreed on beforehand."""
+
+
+@dataclass
+class UpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc]
+    """Where one bucket of weights is."""
+
+    key: str | None = None
+    """In `HANDED_OVER`."""
+    path: str | None = None
+    """A safetensors file on this machine."""
+
+
+class TransferEngine(WeightTransferEngine[InitInfo, UpdateInfo]):  # type: ignore[misc]
+    """vLLM's side of a weight update without NCCL or CUDA IPC."""
+
+    init_info_cls = InitInfo
+    update_info_cls = UpdateInfo
+
+    def init_transfer_engine(self, init_info: InitInfo) -> None:
+        """Nothing to connect."""
+
+    def start_weight_update(self) -> None:
+        """Put the layers into the state in which they take checkpoint weights again."""
+        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+        initialize_layerwise_reload(self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Take one bucket. The base class synchronises an accelerator afterwards, which raises where there is none."""
+        self.receive_weights(self.parse_update_info(update_info))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    def receive_weights(self, update_info: UpdateInfo) -> None:
+        """Load the tensors that `update_info` points to."""
+        if update_info.key is not None:
+            self.model.load_weights(HANDED_OVER[update_info.key])
+            return
+        from safetensors import safe_open
+
+        with safe_open(update_info.path, "pt") as file:
+            self.model.load_weights((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+
+    def finish_weight_update(self) -> None:
+        """Let the layers digest what they were given."""
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+        finalize_layerwise_reload(self.model, self.model_config)
+        repack_tied_heads(self.model)
+
+    def shutdown(self) -> None:
+        """Nothing to close."""
+
+    @staticmethod
+    def trainer_send_weights(*args: Any, **kwargs: Any) -> None:
+        """The learner's side is the engine's `load_weights`."""
+        raise NotImplementedError
+
+
+def repack_tied_heads(model: Any) -> None:
+    """Pack shared weights again for oneDNN, which multiplies by a packed copy on CPUs.
+
+    vLLM 0.32 packs the output head when it starts. A reload writes the embedding that the head is tied to and never packs
+    it again, so that new embeddings would be followed by the old head, under the new version's label.
+    """
+    sharing: dict[int, list[Any]] = {}
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.ndim == 2 and weight.numel() and hasattr(module, "cpu_linear"):
+            sharing.setdefault(weight.data_ptr(), []).append(module)
+    for modules in sharing.values():
+        if len(modules) > 1:
+            from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+
+            for module in modules:
+                dispatch_cpu_unquantized_gemm(module, remove_weight=False)
+
+
+if BACKEND not in WeightTransferEngineFactory._registry:
+    WeightTransferEngineFactory.register_engine(BACKEND, TransferEngine)
