@@ -64,12 +64,12 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
     data = task.data or {}
     name = str(data["name"])
 
-    def rule(answer: str) -> bool | None:
+    def rule(answer: str) -> bool:
         try:
             given = function_of(read(answer), name)
             return given.equals(function_of(read(data["function"]), name).derivative())
         except Unreadable:
-            return None
+            return False  # the ring holds all that these tasks are made of, so this is another function, or none
 
     return judge(task, answer_text, rule)
 

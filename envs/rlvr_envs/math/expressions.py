@@ -25,7 +25,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node of a formula: `kind` is "number", "name", "+", "*", "/", "^", "negative" or the name of a function."""
+    """One node of a formula: `kind` is "number", "name", "+", "*", "/", "^", "negative", "absolute" or the name of a function."""
 
     kind: str
     parts: tuple[Node, ...] = ()
@@ -184,6 +184,10 @@ class _Reader:
             tree = self._sum()
             self._expect(")" if token == "(" else "}")
             return tree
+        if token == "|":
+            inner = self._sum()
+            self._expect("|")
+            return Node("absolute", (inner,))
         if token == "\\frac":
             return Node("/", (self._braced(), self._braced()))
         if token in FUNCTIONS:
@@ -215,11 +219,7 @@ class _Reader:
             power = self._exponent()
             if power.kind == "negative":
                 raise Unreadable("an inverse function")
-        if self._peek() == "|" and name in ("ln", "log"):
-            self._next()
-            inner = self._sum()
-            self._expect("|")
-        elif self._peek() in ("(", "{"):
+        if self._peek() in ("(", "{", "|"):
             inner = self._atom()
         else:  # sin 2x: everything that is multiplied without a sign
             inner = self._power()

@@ -75,6 +75,10 @@ def function_of(tree: Node, variable: str = "x", constants: str = "") -> Functio
         return Function({Key(names=((tree.name, 1),)): (Fraction(1), Fraction(0))}, ONE)
     if kind == "^":
         return _power(tree.parts[0], tree.parts[1], variable, constants)
+    if kind == "absolute":
+        raise Unreadable("an absolute value")
+    if kind == "ln" and tree.parts[0].kind == "absolute":
+        tree = tree.parts[0]  # ln|x| and ln x have the same derivative, and no task has both
     parts = [function_of(part, variable, constants) for part in tree.parts]
     if kind == "+":
         return _add(*parts)

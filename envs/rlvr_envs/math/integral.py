@@ -81,12 +81,12 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
         return verify_answer(task, answer_text)
     name = str(data["name"])
 
-    def rule(answer: str) -> bool | None:
+    def rule(answer: str) -> bool:
         try:
             given = function_of(read(answer), name, CONSTANTS).derivative()
             return given.equals(function_of(read(data["function"]), name))
         except Unreadable:
-            return None
+            return False  # the ring holds all that these tasks are made of, so this is another function, or none
 
     return judge(task, answer_text, rule)
 
@@ -179,8 +179,8 @@ def _by_parts(rng: random.Random, times: int, c: int, a: int, x: str) -> Piece:
     if outer == "ln":
         n = rng.randint(1, 4)
         body = x if n == 1 else f"{x}^{n}"
-        after = add([over(c, f"{x}^{n + 1}ln({x})", n + 1), over(-c, f"{x}^{n + 1}", (n + 1) ** 2)])
-        return Piece(scaled(c, f"{body}ln({x})"), after, f"by parts, u = ln({x})")
+        after = add([over(c, f"{x}^{n + 1} ln({x})", n + 1), over(-c, f"{x}^{n + 1}", (n + 1) ** 2)])
+        return Piece(scaled(c, f"{body} ln({x})"), after, f"by parts, u = ln({x})")
     # Repeated integration of the outer function, with alternating derivatives of the power (the tabular method).
     chain = {"e": ["e", "e", "e", "e"], "sin": ["sin", "-cos", "-sin", "cos"], "cos": ["cos", "sin", "-cos", "-sin"]}[
         outer
@@ -191,6 +191,6 @@ def _by_parts(rng: random.Random, times: int, c: int, a: int, x: str) -> Piece:
         name = chain[step + 1].lstrip("-")
         sign = (-1) ** step * (-1 if chain[step + 1].startswith("-") else 1)
         call = f"e^({inner})" if name == "e" else f"{name}({inner})"
-        parts.append(over(sign * c * number, ("" if body == "1" else body) + call, a ** (step + 1)))
-    before = scaled(c, power + (f"e^({inner})" if outer == "e" else f"{outer}({inner})"))
+        parts.append(over(sign * c * number, ("" if body == "1" else f"{body} ") + call, a ** (step + 1)))
+    before = scaled(c, f"{power} " + (f"e^({inner})" if outer == "e" else f"{outer}({inner})"))
     return Piece(before, add(parts), "by parts" if times == 1 else "by parts, twice")

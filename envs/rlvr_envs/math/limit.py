@@ -49,7 +49,8 @@ def limit(rng: random.Random, kinds: list[str], size: int) -> rlvr.Task:
     x = rng.choice("xyzt")
     shown, point, gold, lines = _MAKERS[kind](rng, size, x)
     prompt = ask(phrase(rng, PHRASINGS, f=shown, x=x, a=point), "a whole number or a reduced fraction")
-    return rlvr.Task(prompt, answer=str(gold), data={"steps": lines})
+    data = {"function": shown, "name": x, "point": point, "steps": lines}
+    return rlvr.Task(prompt, answer=str(gold), data=data)
 
 
 limit.verifier(verify_answer)
