@@ -1,0 +1,1 @@
+"""Doors to other suites and trainers: their tasks as our environments, our environments in their shape."""
