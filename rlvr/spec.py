@@ -213,7 +213,8 @@ class RowsSpec(EnvSpec):
                 answer = self.answer(row)
             else:
                 answer = row[self.answer] if self.answer is not None else row.get("answer")
-            return Task(prompt, answer=answer, data=dict(row))
+            tools = row.get("tools")  # OpenAI definitions, where the data set is about calling them
+            return Task(prompt, answer=answer, data=dict(row), tools=tools if isinstance(tools, list) else None)
 
         return _author(self.id, f"row {number}", knobs, build)
 
