@@ -28,8 +28,10 @@ class Row:
     name: str
     level: int
     summary: dict[str, Any]
+    table: Table
+    """What became of every run; empty for self-reported rows."""
     means: dict[str, dict[str, float]]
-    """Column to item to mean reward."""
+    """Environment to item to mean reward."""
     problems: list[str] = field(default_factory=list)
     """Why it is not ranked; empty if it is."""
     overlap: Overlap | None = None
@@ -103,9 +105,9 @@ def make_board(
 
 def _row(record: Record, runs: Sequence[TrainingRun]) -> Row:
     if record.self_reported:
-        return Row(record, record.name, SELF_REPORTED, read_json(record.path / SUMMARY), {})
+        return Row(record, record.name, SELF_REPORTED, read_json(record.path / SUMMARY), {}, {})
     table = tabulate(record)
-    row = Row(record, record.name, stored_level(record), _summary(record, table), _means(record, table))
+    row = Row(record, record.name, stored_level(record), _summary(record, table), table, _means(table))
     if not record.sealed:
         row.problems.append("the evaluation is not finished")
     elif row.level == SELF_REPORTED:
@@ -124,7 +126,7 @@ def _summary(record: Record, table: Table) -> dict[str, Any]:
     return found if found["environments"] else {**found, "overall": overall({})}
 
 
-def _means(record: Record, table: Table) -> dict[str, dict[str, float]]:
+def _means(table: Table) -> dict[str, dict[str, float]]:
     return {
         name: {item: math.fsum(values) / len(values) for item, values in scored(items).items()}
         for name, items in table.items()

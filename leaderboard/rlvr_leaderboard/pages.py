@@ -21,7 +21,7 @@ from typing import Any
 
 from rlvr.errors import RecordError
 from rlvr_leaderboard.board import Board, make_board
-from rlvr_leaderboard.payloads import index_payload, model_payload, run_payload, tables_of, transcripts
+from rlvr_leaderboard.payloads import index_payload, model_payload, run_payload, transcripts
 
 SCRIPTS = ("core.js", "board.js", "heatmap.js", "curves.js", "compare.js", "item.js", "record.js", "main.js")
 VENDOR = "uPlot.iife.min.js", "uPlot.min.css", "uPlot-LICENSE"
@@ -96,12 +96,11 @@ def _write(board: Board, folder: Path) -> None:
     data.mkdir(parents=True)
     for number, row in enumerate(board.rows):
         chunks: dict[tuple[str, str], int] = {}
-        if not row.record.self_reported:
-            for chunk, (held, piece) in enumerate(transcripts(row.record, board.columns, row)):
-                chunks.update(dict.fromkeys(held, chunk))
-                name = f"t{number}-{chunk}"
-                (data / f"{name}.js").write_text(data_script(name, piece), "ascii")
-        payload = model_payload(row, board.columns, chunks, tables_of(row))
+        for chunk, (held, piece) in enumerate(transcripts(row, board.columns)):
+            chunks.update(dict.fromkeys(held, chunk))
+            name = f"t{number}-{chunk}"
+            (data / f"{name}.js").write_text(data_script(name, piece), "ascii")
+        payload = model_payload(row, board.columns, chunks)
         (data / f"m{number}.js").write_text(data_script(f"m{number}", payload), "ascii")
     for number, run in enumerate(board.runs):
         (data / f"r{number}.js").write_text(data_script(f"r{number}", run_payload(run)), "ascii")

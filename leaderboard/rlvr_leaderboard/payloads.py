@@ -10,10 +10,10 @@ from typing import Any
 
 from rlvr_leaderboard import provenance
 from rlvr_leaderboard.board import Board, Column, Row
-from rlvr_leaderboard.record import ROLLOUTS, VERIFICATION, Item, Record, Rollout, raw_lines, read_json
+from rlvr_leaderboard.record import ROLLOUTS, VERIFICATION, Item, raw_lines, read_json
 from rlvr_leaderboard.runs import TrainingRun
 from rlvr_leaderboard.statistics.special import t_quantile
-from rlvr_leaderboard.summary import CONFIDENCE, ItemTable, tabulate
+from rlvr_leaderboard.summary import CONFIDENCE
 from rlvr_leaderboard.verify import LEVELS
 
 CHUNK_BYTES = 200_000
@@ -41,14 +41,12 @@ def index_payload(board: Board, *, live: bool = False, version: str = "") -> Pay
     }
 
 
-def model_payload(
-    row: Row, columns: list[Column], chunks: dict[tuple[str, str], int], table: dict[str, Any]
-) -> Payload:
+def model_payload(row: Row, columns: list[Column], chunks: dict[tuple[str, str], int]) -> Payload:
     """One model's items, curves and provenance. `chunks` tells which piece holds an item's transcripts."""
     items, curves = [], []
     for column in columns:
         found = row.environment(column)
-        rows: dict[str, ItemTable] = table.get(column.env, {}) if found else {}
+        rows = row.table.get(column.env, {}) if found else {}
         items.append(
             [
                 [short(name), round(one.mean, 4), len(one.rewards), one.correct, chunks.get((column.env, name), 0)]
@@ -70,10 +68,13 @@ def run_payload(run: TrainingRun) -> Payload:
     }
 
 
-def transcripts(record: Record, columns: list[Column], row: Row) -> Iterator[tuple[list[tuple[str, str]], Payload]]:
+def transcripts(row: Row, columns: list[Column]) -> Iterator[tuple[list[tuple[str, str]], Payload]]:
     """Pieces of transcripts: which items each holds, and what the page shows of them. One item's runs are read at a time."""
+    if row.record.self_reported:
+        return
+    record = row.record
     places = {column.env: number for number, column in enumerate(columns) if row.environment(column) is not None}
-    offsets = _line_offsets(record)
+    starts = _line_starts(record.path / ROLLOUTS)
     held: list[tuple[str, str]] = []
     piece: Payload = {}
     size = 0
@@ -82,23 +83,19 @@ def transcripts(record: Record, columns: list[Column], row: Row) -> Iterator[tup
             if item.env not in places:
                 continue
             runs = []
-            for offset in offsets.get((item.env, item.id), ()):
-                file.seek(offset)
-                runs.append(_run_payload(Rollout.from_dict(json.loads(file.readline()))))
+            for number in row.table[item.env][item.id].line_numbers:
+                file.seek(starts[number - 1])
+                line = file.readline()
+                runs.append(_run_payload(json.loads(line)))
+                size += len(line)
             shown = _item_payload(item, sorted(runs, key=lambda run: (run["run"], run["attempt"])))
             piece[f"{places[item.env]}/{short(item.id)}"] = shown
             held.append((item.env, item.id))
-            size += sum(len(text) for run in runs for text in run["turns"]) + 200 * len(runs) + len(item.task.text)
             if size > CHUNK_BYTES:
                 yield held, piece
                 held, piece, size = [], {}, 0
     if piece:
         yield held, piece
-
-
-def tables_of(row: Row) -> dict[str, Any]:
-    """The item table of a row; empty for self-reported ones."""
-    return {} if row.record.self_reported else tabulate(row.record)
 
 
 def short(item: str) -> str:
@@ -209,20 +206,11 @@ def _item_payload(item: Item, runs: list[Payload]) -> Payload:
     }
 
 
-def _run_payload(rollout: Rollout) -> Payload:
-    return {
-        "run": rollout.run,
-        "attempt": rollout.attempt,
-        "status": rollout.status,
-        "reward": rollout.reward,
-        "finish": rollout.finish,
-        "reason": rollout.reason,
-        "error": rollout.error,
-        "parts": rollout.parts,
-        "detail": rollout.detail,
-        "tokens": rollout.tokens,
-        "turns": [clipped(text) for text in rollout.turns],
-        "replies": [[{**m, "content": _content(m.get("content"))} for m in reply] for reply in rollout.replies],
+def _run_payload(stored: Payload) -> Payload:
+    names = ("run", "attempt", "status", "reward", "finish", "reason", "error", "parts", "detail", "tokens")
+    return {name: stored[name] for name in names} | {
+        "turns": [clipped(text) for text in stored["turns"]],
+        "replies": [[{**m, "content": _content(m.get("content"))} for m in reply] for reply in stored["replies"]],
     }
 
 
@@ -230,15 +218,12 @@ def _content(value: Any) -> Any:
     return clipped(value) if isinstance(value, str) else value
 
 
-def _line_offsets(record: Record) -> dict[tuple[str, str], list[int]]:
-    """Where the lines of each item begin; the whole file is read once and nothing of it is kept."""
-    found: dict[tuple[str, str], list[int]] = {}
-    offset = 0
-    for _, line in raw_lines(record.path / ROLLOUTS):
-        values = json.loads(line)
-        found.setdefault((values["env"], values["item"]), []).append(offset)
-        offset += len(line)
-    return found
+def _line_starts(path: Path) -> list[int]:
+    """Where each line begins; the file is read once and nothing of it is kept."""
+    starts = [0]
+    for _, line in raw_lines(path):
+        starts.append(starts[-1] + len(line))
+    return starts
 
 
 def folder_version(paths: list[Path]) -> str:

@@ -118,7 +118,7 @@ class Rollout:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rollout:
         """The rollout that `to_dict` wrote."""
-        return cls(**{name: value for name, value in values.items() if name != "digest"})
+        return cls(**values)
 
     @classmethod
     def of(cls, trajectory: Trajectory, *, env: str, run: int, attempt: int = 1, keep_tokens: bool = False) -> Rollout:
@@ -215,12 +215,17 @@ class Record:
         for number, values in lines(path):
             yield number, _read(Rollout.from_dict, values, path, number)
 
+    def newest_rollouts(self) -> Iterator[tuple[int, Rollout]]:
+        """The newest attempt of every rollout with its line number."""
+        newest = self._newest_attempts()
+        for number, rollout in self.numbered_rollouts():
+            if rollout.attempt == newest.get(rollout.key, 1):
+                yield number, rollout
+
     def rollouts(self) -> Iterator[Rollout]:
         """The newest attempt of every rollout."""
-        newest = self._newest_attempts()
-        for _, rollout in self.numbered_rollouts():
-            if rollout.attempt == newest.get(rollout.key, 1):
-                yield rollout
+        for _, rollout in self.newest_rollouts():
+            yield rollout
 
     def journal(self) -> list[dict[str, Any]]:
         """The attempts at this record."""
@@ -270,7 +275,9 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 f"{path}, line {number}{_item_hint(line)}: {fault}. The record was changed or damaged after it was written; "
                 "nothing after this line was read. Restore the file from a copy, or evaluate again into another folder."
             )
-        yield number, json.loads(line)
+        values = json.loads(line)
+        del values["digest"]
+        yield number, values
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ class ItemTable:
     texts: set[bytes] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
     """Why the faulty runs have no verdict."""
+    line_numbers: list[int] = field(default_factory=list)
+    """Where its rollouts stand in rollouts.jsonl, faults included."""
 
     @property
     def mean(self) -> float:
@@ -62,13 +64,15 @@ Table = dict[str, dict[str, ItemTable]]
 """Environment to item to what became of its runs."""
 
 
-def tabulate(record: Record, rollouts: Iterable[Rollout] | None = None) -> Table:
+def tabulate(record: Record) -> Table:
     """Every item of the record, in order, those without a run included."""
     table: Table = {name: {} for name in record.environments}
     for item in record.items():
         table[item.env][item.id] = ItemTable()
-    for rollout in record.rollouts() if rollouts is None else rollouts:
-        table[rollout.env][rollout.item].add(rollout)
+    for number, rollout in record.newest_rollouts():
+        row = table[rollout.env][rollout.item]
+        row.add(rollout)
+        row.line_numbers.append(number)
     return table
 
 

@@ -17,7 +17,6 @@ from rlvr_leaderboard.payloads import (
     index_payload,
     model_payload,
     run_payload,
-    tables_of,
     transcripts,
 )
 from rlvr_leaderboard.publishing import RECORDS, RUNS, members
@@ -88,14 +87,14 @@ class LiveBoard:
             return None
         row = board.rows[number]
         if kind == "t":
-            pieces = enumerate(transcripts(row.record, board.columns, row))
+            pieces = enumerate(transcripts(row, board.columns))
             return next((data_script(name, piece) for place, (_, piece) in pieces if place == int(chunk or 0)), None)
         if number not in self._chunks:
             found: dict[tuple[str, str], int] = {}
-            for place, (held, _) in enumerate(transcripts(row.record, board.columns, row)):
+            for place, (held, _) in enumerate(transcripts(row, board.columns)):
                 found.update(dict.fromkeys(held, place))
             self._chunks[number] = found
-        return data_script(name, model_payload(row, board.columns, self._chunks[number], tables_of(row)))
+        return data_script(name, model_payload(row, board.columns, self._chunks[number]))
 
 
 def application(live: LiveBoard) -> Any:

@@ -125,7 +125,7 @@ class RecordWriter:
         if differing:
             raise RecordError(
                 f"{str(self.path)!r} holds another evaluation, so this one cannot go on in it and nothing was written. "
-                f"Different: {'; '.join(differing[:4])}. Give another --out, or the settings of the first run."
+                f"Different: {'; '.join(sorted(differing, key=len)[:4])}. Give another --out, or the settings of the first run."
             )
         self.header = before
 

@@ -38,3 +38,24 @@ function comparison(found, a, b, env) {
       return h("a", { href: address("item", { env, item: id, m: a, m2: b }), title: says, "aria-label": says, style: { background: color } }, d > 1e-12 ? "+" : d < -1e-12 ? "−" : "");
     })));
 }
+
+// On the overview: the items that moved most, one run of each side, so that a reader sees answers before any click.
+const EXAMPLES = 2;
+
+function examplesView(query) {
+  const usable = DATA.rows.map((row, index) => index).filter((index) => !DATA.rows[index].selfReported);
+  if (usable.length < 2) return null;
+  const a = pick(query.get("a"), DATA.rows, usable[0]), b = pick(query.get("b"), DATA.rows, usable[1]), env = pick(query.get("cmp"), DATA.columns, 0);
+  return h("section", { "aria-labelledby": "examples-title" }, h("h2", { id: "examples-title", tabindex: -1 }, "What changed"),
+    later(Promise.all([load("m" + a), load("m" + b)]).then(async ([x, y]) => {
+      const pairs = paired(x.items[env] || [], y.items[env] || [], 1).pairs;
+      const moved = pairs.filter(([, p, q]) => p !== q).sort((p, q) => Math.abs(q[1] - q[2]) - Math.abs(p[1] - p[2])).slice(0, EXAMPLES);
+      return Promise.all(moved.map(async ([id, p, q]) => [id, p >= q, await transcript(a, x, env, id), await transcript(b, y, env, id)]));
+    }), (found) => found.length ? h("div", {}, found.map(([id, gained, left, right]) => h("div", {},
+      h("div", { class: "prompt" }, left.item.prompt.map(messageBlock)),
+      h("div", { class: "sides" }, [[a, left.item, gained], [b, right.item, !gained]].map(([index, item, best]) => h("div", {}, h("h3", {}, rowName(index)), runBlock(typical(item.runs, best))))),
+      h("p", {}, h("a", { href: address("item", { env, item: id, m: a, m2: b }) }, "all runs of this item"))))) : h("p", {}, "Both did equally well on every item.")));
+}
+
+// A run that shows the difference: the better side's best, the other's worst.
+const typical = (runs, best) => [...runs].sort((x, y) => (best ? y.reward - x.reward : x.reward - y.reward))[0];

@@ -1,6 +1,6 @@
 // Which view the address names, and keys.
 const VIEWS = {
-  board: ["Overview", (query) => [boardView(query), h("div", { class: "two" }, DATA.columns.length > 1 && heatView(), passView(query)), trainingView(query), compareView(query)]],
+  board: ["Overview", (query) => [boardView(query), compareView(query), examplesView(query), trainingView(query), h("div", { class: "two" }, DATA.columns.length > 1 && heatView(), passView(query))]],
   environments: ["Environments", heatView], passk: ["pass@k", passView], training: ["Training", trainingView], compare: ["Compare", compareView],
   items: [null, itemsView], item: [null, itemView], record: [null, recordView],
 };

@@ -7,6 +7,7 @@ because nothing unbiased can be said; the tempting 1 - (1 - c/n)^k is biased dow
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
@@ -90,7 +91,7 @@ def maj_at_k(
     total = Fraction(0)
     for label, count in votes.items():
         if value := Fraction(worth.get(label, 0.0)):
-            others = [other for name, other in votes.items() if name != label]
+            others = tuple(sorted(other for name, other in votes.items() if name != label))
             total += value * _wins(count, others, silent, k)
     return float(total / math.comb(n, k))
 
@@ -156,7 +157,8 @@ def _worth(answers: Sequence[Hashable | None], correct: object) -> dict[Hashable
     return worth
 
 
-def _wins(count: int, others: list[int], silent: int, k: int) -> Fraction:
+@functools.lru_cache(maxsize=65536)  # many items split their votes alike
+def _wins(count: int, others: tuple[int, ...], silent: int, k: int) -> Fraction:
     """Over all subsets of k runs: how often a class of `count` runs wins the vote, a tie of t+1 classes counting 1/(t+1).
 
     For each number of its votes, a table over the other classes: (runs used, classes tied) -> number of ways.
