@@ -98,6 +98,11 @@ def main() -> None:
     corpus = seeds()
     reasons: collections.Counter[str] = collections.Counter()
     failures: list[str] = []
+
+    def failed(what: str) -> None:
+        failures.append(what)
+        print(what[:1000], file=sys.stderr, flush=True)
+
     slowest, slowest_input = 0.0, ""
     started = time.perf_counter()
     for count in range(1, options.inputs + 1):
@@ -113,18 +118,18 @@ def main() -> None:
             try:
                 score = verify(left, right)
             except BaseException as error:
-                failures.append(f"raised {type(error).__name__}: {error}: {left!r} {right!r}")
+                failed(f"raised {type(error).__name__}: {error}: {left!r} {right!r}")
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 continue
             spent = time.process_time() - begun
             reasons[score.reason] += 1
             if score.error is not None:
-                failures.append(f"{score.error}: {left!r} {right!r}")
+                failed(f"{score.error}: {left!r} {right!r}")
             if spent > slowest:
                 slowest, slowest_input = spent, f"{left!r} {right!r}"
             if spent > options.slow_s:
-                failures.append(f"{spent:.2f} s: {left!r} {right!r}")
+                failed(f"{spent:.2f} s: {left!r} {right!r}")
         if count % 50_000 == 0:
             print(f"{count:,} inputs, {len(failures)} failures, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     print(f"inputs {options.inputs:,}  seed {options.seed}  verdicts {dict(reasons)}")

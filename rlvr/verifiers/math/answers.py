@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rlvr.verifiers.math.lexer import UnreadableError, clean, tokenize
 from rlvr.verifiers.math.parser import AnswerParser, words_node
-from rlvr.verifiers.math.tree import Node, number
+from rlvr.verifiers.math.tree import Node, negate, number
 from rlvr.verifiers.math.words import normal_text
 
 
@@ -35,6 +35,7 @@ _BASE = re.compile(
     r"(?:_\s*\{?\s*(?:\(\s*)?([0-9]{1,2}|[a-z]+)(?:\s*\))?\s*\}?|\s+(?:in )?base[- ](\d{1,2}|[a-z]+))"
 )
 _RATE = re.compile(r"(?<=\d) ?((?:k|c|m)?m|ft|mi|km|g|kg|L|mol|J)/(s|h|hr|min|L|m|mol|kg)(\^\{?\d\}?)?$")
+_ABOUT = re.compile(r"^\s*(?:\\approx|≈|\\sim(?![a-z])|~|=|(?:about|approximately|roughly|approx\.?)\b)\s*")
 _BASE_WORDS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
                "eleven": 11, "twelve": 12, "sixteen": 16, "binary": 2, "hex": 16}  # fmt: skip
 
@@ -52,7 +53,7 @@ def _parse_stripped(stripped: str, nesting: int) -> Node:
     special = _special_form(stripped, nesting)
     if special is not None:
         return special
-    cleaned = clean(stripped)
+    cleaned = clean(_ABOUT.sub("", stripped))
     if "/" in cleaned:
         cleaned = _RATE.sub(r" \\text{\1/\2}\3", cleaned)
     if cleaned.count("$") == 1 and len(cleaned) > 1 and cleaned.lstrip("-")[0] == "$":
@@ -153,9 +154,13 @@ def _special_form(text: str, nesting: int) -> Node | None:
         time = _TIME.fullmatch(plain.replace("\\", " ").replace("~", " ").replace("{", "").replace("}", "").strip())
         if time and (time.group(4) or time.group(3)):
             return _time_node(time)
-    based = _BASE.fullmatch(plain)
+    negative = plain.startswith("-")
+    based = _BASE.fullmatch(plain[1:] if negative else plain)
     if based:
-        return _base_node(based)
+        node = _base_node(based)
+        if node is not None and negative:
+            return negate(node) if node.kind == "num" else node._replace(value="-" + node.text)
+        return node
     return None
 
 

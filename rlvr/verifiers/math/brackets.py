@@ -78,6 +78,10 @@ class BracketParser(Cursor):
         bars, self.bars = self.bars, 0
         builder, self.in_builder = self.in_builder, True
         node = self.listing()
+        if self.token.kind == "end" and node.kind == "list" and node.value == "and":  # a brace before a system has no partner
+            self.depth -= 1
+            self.bars, self.in_builder = bars, builder
+            return node
         if self.is_sign("|") or self.is_sign(":") or self.is_command("mid") or self.is_command("vert"):
             self.at += 1
             self.in_builder = False
@@ -147,6 +151,9 @@ class BracketParser(Cursor):
         self.in_integral += 1
         body = number(1) if self.is_differential() else self.additive()
         self.in_integral -= 1
+        if self.differential and not self.is_differential():
+            variable, self.differential = symbol(self.differential), ""
+            return Node("big", (body, variable) if lower is None or upper is None else (body, variable, lower, upper), "int")
         if not self.is_differential():
             if body.kind == "mul" and body.args[0].kind == "sym" and body.args[0].value == "d":
                 raise UnreadableError("an integral without its letter")
@@ -189,6 +196,8 @@ class BracketParser(Cursor):
         if self.environment_name() != name or not rows:
             raise UnreadableError("an environment that does not close")
         self.depth -= 1
+        if not name.endswith("matrix") and all(len(row.args) == 1 and row.args[0].kind == "rel" for row in rows):
+            return Node("list", tuple(row.args[0] for row in rows), "and")
         if name in ("cases", "aligned", "align", "gathered", "split", "rcases"):
             if name == "cases" and all(len(row.args) == 2 for row in rows):
                 return Node("matrix", tuple(rows), "cases")

@@ -7,6 +7,7 @@ from rlvr.verifiers.math.evaluate import UndecidedError
 from rlvr.verifiers.math.expression_compare import ExpressionComparer, Prover, exact_value, is_expression
 from rlvr.verifiers.math.fingerprint import fingerprint
 from rlvr.verifiers.math.forms import (
+    PARAMETERS,
     PLUS_MINUS,
     all_conditions,
     as_equation,
@@ -14,6 +15,7 @@ from rlvr.verifiers.math.forms import (
     canonical_function,
     chain_value,
     count_uses,
+    declared_letters,
     declares,
     distinct,
     expand_plus_minus,
@@ -65,7 +67,7 @@ class Comparer:
 
     def answers(self, a: Parsed, b: Parsed) -> bool:
         """Whether two answers are the same, in their mathematics or word for word."""
-        if self.same(a.node, b.node):
+        if self.same(*self.parameters_matched(a.node, b.node)):
             return True
         alphabetic = a.source.isalpha() and b.source.isalpha() and (len(a.words) > 2 or a.words == "no")
         said = a.words == b.words and (alphabetic or "text" in (a.node.kind, b.node.kind))
@@ -73,6 +75,17 @@ class Comparer:
             self.structure = "text"
             return True
         return False
+
+    def parameters_matched(self, a: Node, b: Node) -> tuple[Node, Node]:
+        """`k pi, k in Z` and `n pi, n in Z`: a letter that is declared to run over a set has no name of its own."""
+        ours, theirs = declared_letters(a), declared_letters(b)
+        if not self.policy.rename or not (ours or theirs):
+            return a, b
+        mine = ours if ours else (symbols(a) - symbols(b)) & PARAMETERS
+        other = theirs if theirs else (symbols(b) - symbols(a)) & PARAMETERS
+        if len(mine) != 1 or len(other) != 1:
+            return a, b
+        return rename(a, {next(iter(mine)): "§k"}), rename(b, {next(iter(other)): "§k"})
 
     def same(self, a: Node, b: Node) -> bool:
         self.left -= 1
@@ -155,6 +168,8 @@ class Comparer:
                 if mentions_pi(other):
                     return self.same(radians(one), other)
                 return self.policy.units and self.same(one.args[0], other)
+            if one.kind == "unit" and other.kind in ("percent", "deg") and one.value != "rad":
+                return False
             if one.kind == "unit" and one.value == "rad":
                 return self.same(one.args[0], other)
             if one.kind == "unit" and other.kind == "mul" and letter_unit(other) is not None:

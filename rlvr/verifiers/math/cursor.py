@@ -18,6 +18,7 @@ class Cursor:
         self.bars = 0
         self.in_builder = False
         self.in_integral = 0
+        self.differential = ""
 
     @property
     def token(self) -> Token:

@@ -13,6 +13,8 @@ from rlvr.verifiers.math.tree import PI, Node, add, contains, divide, multiply, 
 from rlvr.verifiers.math.words import AMBIGUOUS, SIZES, UNITS
 
 PLUS_MINUS = frozenset({"pm"})
+PARAMETERS = frozenset({"k", "l", "m", "n", "t", "N", "K"})
+"""Letters that a family of solutions may run over without saying so."""
 
 
 def expand_plus_minus(node: Node) -> Node:
@@ -244,6 +246,13 @@ def declares(node: Node) -> bool:
         and node.args[0].kind == "sym"
         and node.args[1].kind in ("sym", "reals")
     )
+
+
+def declared_letters(node: Node) -> set[str]:
+    """The letters that an answer declares to run over a set."""
+    if node.kind != "list":
+        return set()
+    return {arg.args[0].text for arg in node.args if declares(arg)}
 
 
 def is_named(node: Node) -> bool:

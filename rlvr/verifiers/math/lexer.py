@@ -75,11 +75,12 @@ _DROPPED = re.compile(
     r"|hfill|noindent|nonumber|allowbreak|centering)(?![A-Za-z])\.?"
 )
 _SPACES = re.compile(
-    r"(?<!\\)\\(?:qquad|quad|enspace|thinspace|hspace\*?\{[^{}]*\}|[hv]?phantom\{[^{}]*\})|~|(?<!\\)\\[,:;! \n]"
+    r"(?<!\\)\\(?:qquad|quad|enspace|thinspace|hspace\*?\{[^{}]*\}|[hv]?phantom(?:\{[^{}]*\})?)|~|(?<!\\)\\[,:;! \n]"
 )
 _ESCAPED_TWICE = re.compile(
     r"\\\\(?=(?:[dt]?frac|sqrt|left|right|pi|text|circ|cdot|times|infty|leq?|geq?|cup|in|boxed|theta|pm)(?![A-Za-z]))"
 )
+_DECLARATION = re.compile(r"\(\s*([A-Za-z])\s*\\in\s*(\\mathbb\s*\{?\s*[A-Z]\s*\}?(?:\^[+*])?|\\mathbf\{[A-Z]\}|[ZNQR])\s*\)")
 _STRAY_POINT = re.compile(r"(?<![.\s])\s*\.\s*(?=[\])}](?:\s|$))")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _BRACED_COMMA = re.compile(
@@ -116,6 +117,8 @@ def clean(text: str) -> str:
         text = _DROPPED.sub(" ", text)
     if "\\" in text or "~" in text:
         text = _SPACES.sub(" ", text)
+    if "\\in" in text:
+        text = _DECLARATION.sub(r", \1 \\in \2", text)
     if "," in text:
         text = _join_groups(text)
     elif " " in text and _BLANK_GROUPS.fullmatch(text.strip(" $")):

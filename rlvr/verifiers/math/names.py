@@ -142,6 +142,9 @@ class NameParser(BracketParser):
         value = token.value
         if len(value) == 1:
             return self.name(value)
+        if self.in_integral and value[0] == "d" and len(value) == 2:  # the letter of an integral inside its fraction
+            self.differential = value[1]
+            return number(1)
         if value in FUNCTIONS:
             return self.function(FUNCTIONS[value])
         lowered = value.lower()
@@ -186,6 +189,11 @@ class NameParser(BracketParser):
             return call(name + "^-1", *self.arguments())
         token = self.token
         stem = name.rstrip("'").split("_")[0]
+        if self.is_sign("{") and self.ahead().value == "(" and stem in FUNCTION_LETTERS:  # as sympy prints f(x)
+            self.at += 1
+            arguments = self.arguments()
+            self.expect("}")
+            return call(name, *arguments)
         if token.kind != "s" or token.value != "(" or (token.spaced and stem not in ("Phi", "Psi")):
             return node
         if (

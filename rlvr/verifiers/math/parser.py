@@ -30,10 +30,15 @@ class AnswerParser(ExpressionParser):
     """Reads a whole answer: items joined by commas, `and`, `or`, semicolons."""
 
     def answer(self) -> Node:
+        self.declared: list[str] = []
         node = self.listing()
         if self.token.kind != "end":
             raise UnreadableError(f"unexpected {self.token.value!r}")
-        return node
+        if not self.declared:
+            return node
+        items = node.args if node.kind == "list" and node.value != ";" else (node,)
+        sets = tuple(Node("rel", (symbol(letter), symbol("set")), "in") for letter in self.declared)
+        return Node("list", (*items, *sets), node.text or ",")
 
     def listing(self) -> Node:
         """Items up to a closing bracket or the end; one item stands for itself."""
@@ -324,6 +329,10 @@ class AnswerParser(ExpressionParser):
         """`for all x in Q`: what a value holds for says nothing about the value."""
         if self.depth > 2:
             raise UnreadableError("a clause inside brackets")
+        for index in range(self.at, len(self.tokens) - 2):
+            letter, sign = self.tokens[index], self.tokens[index + 1]
+            if letter.kind == "w" and len(letter.value) == 1 and sign.value == "in" and sign.kind == "c":
+                self.declared.append(letter.value)
         self.at = len(self.tokens) - 1
 
     def primary(self) -> Node:
