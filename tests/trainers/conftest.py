@@ -33,3 +33,19 @@ def last_letter() -> Iterator[str]:
 
     yield "test/last-letter-v0"
     registry._specs.pop("test/last-letter-v0")
+
+
+@pytest.fixture
+def say_b() -> Iterator[str]:
+    """The id of an environment that wants to hear b first, whatever it shows: nothing but the reward tells."""
+
+    @rlvr.register("test/say-b-v0")
+    def say_b_task(rng):
+        return rlvr.Task("".join(rng.choice("abcd") for _ in range(4)))
+
+    @say_b_task.verifier
+    def check(task, text):
+        return rlvr.Score(float(text.startswith("b")))
+
+    yield "test/say-b-v0"
+    registry._specs.pop("test/say-b-v0")
