@@ -207,6 +207,7 @@ def _third(rng: random.Random, size: int, x: str) -> Made:
     ]
     lines = [
         f"near 0: {rule} with u = {text([0, a], x)}",
+        f"u^2 = {text([0, 0, a * a], x)}, u^3 = {text([0, 0, 0, a**3], x)}",
         f"{shown_part} ~ {text([*known, third], x)}",
         f"times {c}: the x^3 term is {c} * ({third}) = {c * third}, the others cancel".replace("x^3", f"{x}^3"),
         f"({c * third})/({b}) = {c * third / b}",

@@ -33,7 +33,7 @@ Part = list[int]
     denominators=False,
     levels=[
         {"left": 1, "right": 0, "size": 20, "factors": False, "denominators": False},
-        {"left": 1, "right": 1, "size": 20, "factors": False, "denominators": False},
+        {"left": 1, "right": 1, "size": 40, "factors": False, "denominators": False},
         {"left": 2, "right": 1, "size": 15, "factors": True, "denominators": False},
         {"left": 2, "right": 2, "size": 15, "factors": True, "denominators": True},
         {"left": 3, "right": 3, "size": 20, "factors": True, "denominators": True},
