@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ import rlvr
 from rlvr import plugins
 from rlvr.config import parse_words
 from rlvr.errors import ConfigError
+from rlvr.scaffold import scaffold
 
 envs = typer.Typer(help="The environments that are installed.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -46,6 +48,13 @@ def list_environments(
     print(f"{len(ids)} environments", file=sys.stderr)
     for name, reason in broken.items():
         print(f"plugin {name} is left out: {reason}", file=sys.stderr)
+
+
+@envs.command("new")
+def new_package(name: Annotated[str, typer.Argument(help="Name of the package, like acme-envs.")]) -> None:
+    """Write a plugin package to start from: an environment, its tests and the audit."""
+    folder = scaffold(name, Path.cwd())
+    print(f"wrote {folder}; next: pip install -e {name} && pytest {name}")
 
 
 @envs.command("show")
