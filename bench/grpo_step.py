@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import statistics
@@ -75,7 +76,7 @@ def main() -> None:
 def median_step(result: dict[str, Any]) -> float:
     """Median processor seconds of a step, the first left out."""
     clock = result["processor_s"]
-    return statistics.median(b - a for a, b in zip(clock, clock[1:], strict=False))
+    return statistics.median(b - a for a, b in itertools.pairwise(clock))
 
 
 def reached(result: dict[str, Any], settings: dict[str, Any]) -> float | None:

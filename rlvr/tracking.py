@@ -21,6 +21,8 @@ from typing import Any, Protocol
 from rlvr.errors import ConfigError, RecordError
 from rlvr.trajectory import Trajectory
 
+OWN = ("config.toml", "metrics.jsonl", "rollouts", "eval", "checkpoints")
+"""What a run writes; anything else in its folder is left alone."""
 TRACKERS = ("tensorboard", "wandb", "trackio")
 
 _STEP = re.compile(r"step-([0-9]{6,})")
@@ -37,7 +39,7 @@ class Tracker(Protocol):
 
 
 class RunFolder:
-    """Writes one run. Opened anew the folder must be empty or absent; opened to resume it must hold a run."""
+    """Writes one run. Opened anew the folder must hold no run; opened to resume it must hold one."""
 
     def __init__(
         self, path: str | Path, *, config_toml: str, trackers: Sequence[str] = (), resume: bool = False
@@ -47,9 +49,9 @@ class RunFolder:
             raise ConfigError(
                 f"{str(self.path)!r} holds no run to resume (no metrics.jsonl); start it without resuming"
             )
-        if not resume and self.path.exists() and any(self.path.iterdir()):
+        if not resume and any((self.path / name).exists() for name in OWN):
             raise ConfigError(
-                f"{str(self.path)!r} is not empty; a new run would mix with what is there. "
+                f"{str(self.path)!r} holds a run already; a new one would mix with it. "
                 "Give another `out`, remove the folder, or resume the run in it"
             )
         self._trackers = [open_tracker(name, self.path, resume=resume) for name in trackers]

@@ -24,8 +24,6 @@ from rlvr_trainers.policy import Policy
 from rlvr_trainers.rollouts import (
     Collected,
     RewardTerms,
-    check_faults,
-    collect,
     episode_metrics,
     group_rewards,
     training_batch,
@@ -102,7 +100,8 @@ def train_grpo(
             if run.state.buffer is None:  # else a resumed run stands between two updates of a step
                 # 1 and 2. Tasks, and a group of answers to each, scored as they come in.
                 # 3. Groups that teach nothing are drawn again within a budget, or dropped.
-                collected = sample_groups(config, run)
+                keep_dead = config.keep_dead_groups or config.advantage not in GROUPED
+                collected = run.sample(refill_rounds=config.refill_rounds, keep_dead=keep_dead)
                 run.clock.lap("rollout")
                 # 4. Advantages, and the probabilities that the updates are measured against.
                 run.begin_step(prepare(config, run, collected, reference), step_metrics(collected, run))
@@ -118,31 +117,6 @@ def train_grpo(
             # 7. Metrics, evaluation, checkpoint.
             run.end_step()
         return run.result()
-
-
-def sample_groups(config: GRPOConfig, run: Run) -> Collected:
-    """A step's groups of scored answers. Raises EnvironmentFault if too many have no verdict."""
-    step = run.state.step + 1
-    with run.learner.autocast():
-        collected = collect(
-            run.engine,
-            run.pool,
-            run.sampler,
-            step=step,
-            prompts=config.prompts_per_step,
-            group_size=config.group_size,
-            sampling=config.sampling(),
-            seed=config.seed,
-            terms=config.reward_terms(),
-            refill_rounds=config.refill_rounds,
-            keep_dead=config.keep_dead_groups or config.advantage not in GROUPED,
-            max_turns=config.max_turns,
-            judge=run.judge and run.judge.judge,
-        )
-    check_faults(collected.groups, limit=config.max_fault_share)
-    if config.rollouts_every and step % config.rollouts_every == 0:
-        run.folder.write_rollouts(step, (t for group in collected.groups for t in group))
-    return collected
 
 
 def prepare(config: GRPOConfig, run: Run, collected: Collected, reference: Policy | None) -> Batch | None:
@@ -166,9 +140,6 @@ def prepare(config: GRPOConfig, run: Run, collected: Collected, reference: Polic
 
 def update(config: GRPOConfig, run: Run, batch: Batch) -> Mapping[str, float]:
     """One optimizer step on these rows."""
-    importance = config.importance
-    if importance == "auto":
-        importance = "none" if run.shared and config.sampling().full_distribution else "token_truncate"
     objective = Objective(
         loss=config.loss,
         num_items=float(losses.denominator(config.loss, batch.mask_BT)),
@@ -179,7 +150,7 @@ def update(config: GRPOConfig, run: Run, batch: Batch) -> Mapping[str, float]:
         delta=config.delta,
         kl_coef=config.kl_coef,
         entropy_coef=config.entropy_coef,
-        importance=importance,
+        importance=run.importance,
         importance_cap=config.importance_cap,
         full_distribution=config.sampling().full_distribution,
     )

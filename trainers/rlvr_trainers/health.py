@@ -66,8 +66,8 @@ class Alarms:
                 self._sound(
                     "reward_without_accuracy",
                     f"over the last evaluations the training reward rose from {first['reward']:.3f} to {last['reward']:.3f} "
-                    f"while eval accuracy fell from {first['accuracy']:.3f} to {last['accuracy']:.3f}. Read the rollouts: the verifier "
-                    "may pay for something else than the task",
+                    f"while eval accuracy fell from {first['accuracy']:.3f} to {last['accuracy']:.3f}. Read the rollouts: "
+                    "the verifier may pay for something else than the task",
                 )
 
     def state_dict(self) -> dict[str, Any]:

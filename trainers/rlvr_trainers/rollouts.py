@@ -15,6 +15,7 @@ from rlvr.generation.engine import Engine, Sampling
 from rlvr.generation.seeds import derive_seed
 from rlvr.rollout import rollout
 from rlvr.scoring import ScoringPool
+from rlvr.tracking import read_rollouts, rollout_files
 from rlvr.trajectory import Trajectory
 from rlvr_trainers import advantages
 from rlvr_trainers.batch import Batch
@@ -95,6 +96,23 @@ def collect(
         missing = prompts - len(collected.live)
         if missing == 0:
             break
+    return collected
+
+
+def replayed(run: str, step: int, terms: RewardTerms, *, keep_dead: bool = False) -> Collected:
+    """The groups that another run stored at this step, as if they had just been sampled."""
+    groups: dict[int, Group] = {}
+    # Refilled prompts count from 0 again, so a new first sample begins a new group.
+    for trajectory in read_rollouts(rollout_files(run)[step]):
+        if trajectory.sample == 0:
+            groups[len(groups)] = []
+        groups[len(groups) - 1].append(trajectory)
+    rewards_PG, valid_PG = group_rewards(list(groups.values()), terms)
+    collected = Collected()
+    for group, dead in zip(
+        groups.values(), advantages.dead_groups(rewards_PG, valid_PG=valid_PG).tolist(), strict=True
+    ):
+        (collected.dead if dead and not keep_dead else collected.live).append(group)
     return collected
 
 

@@ -17,7 +17,7 @@ from rlvr.generation.loading import load_model, load_tokenizer
 from rlvr.generation.seeds import derive_seed
 from rlvr.scoring import ScoringPool
 from rlvr.task import Task
-from rlvr.tracking import RunFolder
+from rlvr.tracking import RunFolder, rollout_files
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import (
     TrainerState,
@@ -34,6 +34,7 @@ from rlvr_trainers.lora import add_adapters, load_adapters
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.reward_model import RewardModel
+from rlvr_trainers.rollouts import Collected, check_faults, collect, replayed
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.sampler import TaskSampler
 from rlvr_trainers.weight_sync import sync_weights
@@ -122,6 +123,45 @@ class Run:
         """Measure the starting weights, unless this run has done so before."""
         if self.eval_tasks and "accuracy_before" not in self.state.counters:
             self.folder.log(self.evaluate(0), step=0)
+
+    def sample(self, *, refill_rounds: int = 0, keep_dead: bool = False) -> Collected:
+        """A step's groups of scored answers, sampled or taken from the run that is replayed.
+
+        Raises EnvironmentFault if too many have no verdict.
+        """
+        config, step = self.config, self.state.step + 1
+        if config.replay:
+            collected = replayed(config.replay, step, config.reward_terms(), keep_dead=keep_dead)
+        else:
+            with self.learner.autocast():
+                collected = collect(
+                    self.engine,
+                    self.pool,
+                    self.sampler,
+                    step=step,
+                    prompts=config.prompts_per_step,
+                    group_size=config.group_size,
+                    sampling=config.sampling(),
+                    seed=config.seed,
+                    terms=config.reward_terms(),
+                    refill_rounds=refill_rounds,
+                    keep_dead=keep_dead,
+                    max_turns=config.max_turns,
+                    judge=self.judge and self.judge.judge,
+                )
+        check_faults(collected.groups, limit=config.max_fault_share)
+        if _due(step, config.rollouts_every):
+            self.folder.write_rollouts(step, (t for group in collected.groups for t in group))
+        return collected
+
+    @property
+    def importance(self) -> str:
+        """The importance weights that `auto` stands for: none where the trained weights themselves sampled."""
+        config = self.config
+        if config.importance != "auto":
+            return config.importance
+        exact = self.shared and config.sampling().full_distribution and not config.replay
+        return "none" if exact else "token_truncate"
 
     def begin_step(self, batch: Batch | None, metrics: Mapping[str, float]) -> None:
         """Keep what the updates of this step work on; a checkpoint between them holds it."""
@@ -265,6 +305,8 @@ def open_run(
     out = Path(config.out)
     if not config.model:
         raise ConfigError("model is not set; give the folder or hub name of the model to start from")
+    if "reward_model" in config.part_weights and not config.reward_model:
+        raise ConfigError("part_weights gives reward_model a weight, but no reward_model is set; give its folder")
     checkpoint = latest_checkpoint(out) if resume else None
     sampler = TaskSampler(config.mix, seed=config.seed)
     sampler.check(config.prompts_per_step)
@@ -275,6 +317,11 @@ def open_run(
     if state.step >= config.steps:
         raise ConfigError(
             f"the run in {str(out)!r} has made {state.step} steps and steps is {config.steps}: nothing is left to do. Raise steps"
+        )
+    if config.replay and (missing := set(range(state.step + 1, config.steps + 1)) - set(rollout_files(config.replay))):
+        raise ConfigError(
+            f"{config.replay!r} stored no rollouts of {len(missing)} of the steps to replay, first of step {min(missing)}; set "
+            f"steps to {min(missing) - 1} or fewer, or replay a run with rollouts_every = 1"
         )
     folder = RunFolder(out, config_toml=recipe_toml(**{stage: config}), trackers=config.trackers, resume=resume)
     pool = ScoringPool(config.scoring_workers, config.scoring_timeout_s)

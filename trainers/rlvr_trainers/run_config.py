@@ -70,6 +70,9 @@ class RunConfig:
     importance_cap: float = 2.0
     """Largest such weight."""
 
+    replay: str = ""
+    """Train on the rollouts that the run in this folder stored, step by step, and sample none."""
+
     learning_rate: float = 1e-6
     """Peak step size of AdamW."""
     warmup: int = 0
@@ -92,7 +95,8 @@ class RunConfig:
     part_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of named parts of a Score, such as `format`, beside the outcome's 1. Without it only the outcome counts."""
     reward_model: str = ""
-    """Folder of a trained reward model that judges beside the verifier, as part `reward_model` of every Score."""
+    """Folder of a trained reward model that judges beside the verifier, as part `reward_model` of every Score. In a recipe
+    with a [reward_model] stage it is the one made there."""
     scoring_workers: int = 2
     """Processes that run verifiers."""
     scoring_timeout_s: float = 10.0
@@ -130,8 +134,6 @@ class RunConfig:
                 f"top_p={self.top_p}, top_k={self.top_k}, min_p={self.min_p} sample from a cut distribution, and importance = "
                 "'none' would train as if it were whole. Set importance = 'auto', or sample without cuts"
             )
-        if "reward_model" in self.part_weights and not self.reward_model:
-            raise ConfigError("part_weights gives reward_model a weight, but no reward_model is set; give its folder")
         if self.keep_checkpoints < 1:
             raise ConfigError(
                 f"keep_checkpoints is {self.keep_checkpoints}; the result itself would be removed. Give at least 1"
