@@ -191,8 +191,6 @@ def test_a_reward_model_can_pay_for_steps(tiny_model, last_letter, tmp_path, rew
         ({"lam": 1.5}, "lam 1.5"),
         ({"kl_coef": -1.0}, "kl_coef is -1.0"),
         ({"critic": "shared", "critic_model": "x"}, "shares the policy's trunk"),
-        ({"part_weights": {"reward_model": 1.0}}, "no reward_model is set"),
-        ({"process_weight": 1.0}, "no reward_model is set"),
         ({"kl_target": 0.1}, "stays 0"),
         ({"critic_learning_rate": 0.0}, "learning_rate is 0.0"),
     ],
@@ -200,6 +198,13 @@ def test_a_reward_model_can_pay_for_steps(tiny_model, last_letter, tmp_path, rew
 def test_settings_that_cannot_work_are_refused_before_anything_starts(settings, message):
     with pytest.raises(ConfigError, match=message):
         PPOConfig(model="m", env="e/e-v0", **settings)
+
+
+@pytest.mark.parametrize("settings", [{"part_weights": {"reward_model": 1.0}}, {"process_weight": 1.0}])
+def test_a_weight_for_a_reward_model_that_is_not_there_is_refused(tiny_model, last_letter, tmp_path, settings):
+    with pytest.raises(ConfigError, match="no reward_model is set"):
+        train_ppo(small(tiny_model, last_letter, tmp_path / "run", **settings), quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_of_another_algorithm_is_not_taken_up(tiny_model, last_letter, tmp_path):

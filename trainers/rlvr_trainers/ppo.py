@@ -122,8 +122,6 @@ class PPOConfig(RunConfig):
             raise ConfigError(
                 f"critic_model is {self.critic_model!r} but the critic shares the policy's trunk; say critic = 'own'"
             )
-        if self.process_weight and not self.reward_model:
-            raise ConfigError(f"process_weight is {self.process_weight}, but no reward_model is set; give its folder")
         self.kl_controller()
         self.critic_optimizer()
 
@@ -157,6 +155,8 @@ def train_ppo(
     Raises ConfigError for settings that cannot work, CheckpointError, EngineError or EnvironmentFault where the machine
     fails, TrainingError where nothing would be learned. Warnings are TrainingWarnings.
     """
+    if config.process_weight and not config.reward_model:
+        raise ConfigError(f"process_weight is {config.process_weight}, but no reward_model is set; give its folder")
     with open_run(config, stage="ppo", resume=resume, engine=engine, quiet=quiet) as run:
         parts = open_parts(config, run)
         run.evaluate_start()
