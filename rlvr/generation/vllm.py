@@ -13,6 +13,7 @@ from rlvr.generation import vllm_support as support
 from rlvr.generation.engine import Completion, Request, Sampling, answer_limit
 from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
+from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weights import WeightShapes
 
 
@@ -45,7 +46,7 @@ class VLLMEngine:
         Raises ConfigError, before any time is spent where that is possible, if vLLM is missing or outside the range, or the
         model, the memory or `tensor_parallel_size` do not fit.
         """
-        support.check_version(support.vllm_version())
+        check_version(vllm_version())
         config = load_config(path)
         support.check_heads(config, path, tensor_parallel_size)
         self.tokenizer = load_tokenizer(path) if tokenizer is None else tokenizer

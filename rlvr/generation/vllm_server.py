@@ -24,6 +24,7 @@ from rlvr.generation import vllm_support as support
 from rlvr.generation.engine import Completion, FinishReason, Request, Sampling, answer_limit
 from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
+from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weights import WeightShapes
 
 START_TIMEOUT_S = 600.0
@@ -75,7 +76,7 @@ class VLLMServerEngine:
         self._client = httpx.Client(base_url=self._url, timeout=httpx.Timeout(timeout_s, connect=5.0), limits=limits)
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rlvr-vllm")
         try:
-            support.check_version(self._get("/version").get("version"))
+            check_version(self._get("/version").get("version"))
             self.max_model_len: int = int(self._get("/v1/models")["data"][0]["max_model_len"])
             self.weight_version = support.version_number(self._get("/weight_info").get("weight_version"))
             self._post("/init_weight_transfer_engine", init_info={})
@@ -101,7 +102,7 @@ class VLLMServerEngine:
 
         The settings are those of `VLLMEngine`. Raises ConfigError with the server's own last words if it does not start.
         """
-        support.check_version(support.vllm_version())
+        check_version(vllm_version())
         config = load_config(path)
         support.check_heads(config, path, tensor_parallel_size)
         on_gpu = torch.cuda.is_available()
@@ -180,6 +181,9 @@ class VLLMServerEngine:
             self._post("/finish_weight_update", weight_version=str(version))
             # Without reset_running_requests vLLM keeps the old cache of whatever is running, and does not say so.
             self._post("/reset_prefix_cache?reset_running_requests=true")
+        except BaseException:
+            self._abandon_update()
+            raise
         finally:
             self._post("/resume")
         served = self._get("/weight_info").get("weight_version")
@@ -204,6 +208,14 @@ class VLLMServerEngine:
         self._client.close()
         if self._server is not None:
             self._server.stop()
+
+    def _abandon_update(self) -> None:
+        """Nothing may be finished with half-loaded weights, and the next update must be able to start."""
+        try:
+            self._post("/pause?mode=abort")
+            self._post("/update_weights", update_info={"abandoned": True})
+        except EngineError:
+            pass  # the update ends by failing, or had ended so already; a dead server is reported by the first failure
 
     def _send(self, bucket: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file

@@ -42,6 +42,8 @@ class UpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc]
     """In `HANDED_OVER`."""
     path: str | None = None
     """A safetensors file on this machine."""
+    abandoned: bool = False
+    """The learner could not send the rest: the update fails, which is how vLLM ends one."""
 
 
 class TransferEngine(WeightTransferEngine[InitInfo, UpdateInfo]):  # type: ignore[misc]
@@ -67,6 +69,8 @@ class TransferEngine(WeightTransferEngine[InitInfo, UpdateInfo]):  # type: ignor
 
     def receive_weights(self, update_info: UpdateInfo) -> None:
         """Load the tensors that `update_info` points to."""
+        if update_info.abandoned:
+            raise RuntimeError("the learner gave this weight update up")
         if update_info.key is not None:
             self.model.load_weights(HANDED_OVER[update_info.key])
             return

@@ -16,7 +16,7 @@ import torch
 from rlvr.errors import EngineError
 from rlvr.generation.engine import Completion, Engine, Request, Sampling
 from rlvr.generation.proof import prove_served
-from rlvr.generation.vllm_support import vllm_version
+from rlvr.generation.vllm_versions import vllm_version
 
 TOLERANCE = 5e-5
 """Nats, float32; measured differences are 2e-6 on a model of this size."""

@@ -1,0 +1,156 @@
+"""What is checked and decided before vLLM is touched; none of it needs vLLM to be installed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig
+
+from rlvr.errors import ConfigError, EngineError
+from rlvr.generation import vllm_support as support
+from rlvr.generation.choose import choose_engine
+from rlvr.generation.engine import Request, Sampling
+from rlvr.generation.vllm_server import VLLMServerEngine, _buckets
+from rlvr.generation.vllm_versions import check_version, vllm_version
+from rlvr.generation.weights import WeightShapes
+
+CONFIG = LlamaConfig(hidden_size=128, num_attention_heads=4, num_key_value_heads=2, num_hidden_layers=3)
+
+
+@pytest.mark.parametrize("version", ["0.31.0", "0.32.0", "0.33.0", "0.32.1rc1+cpu"])
+def test_versions_in_the_range_are_accepted(version: str) -> None:
+    check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.20.2", "0.34.0", "1.0", "unknown"])
+def test_other_versions_are_refused_with_what_to_install(version: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{version} is installed.*pip install 'vllm>=0\.31"):
+        check_version(version)
+
+
+def test_a_missing_vllm_is_refused_with_what_to_install() -> None:
+    with pytest.raises(ConfigError, match="make vllm"):
+        check_version(None)
+
+
+def test_heads_that_cannot_be_shared_are_refused_with_the_sizes_that_can() -> None:
+    support.check_heads(CONFIG, "m", 2)
+    with pytest.raises(ConfigError, match=r"tensor_parallel_size is 3.*1, 2, 4"):
+        support.check_heads(CONFIG, "m", 3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the limit is that of CPUs")
+def test_heads_of_a_size_that_no_cpu_kernel_has_are_refused() -> None:
+    with pytest.raises(ConfigError, match="16 dimensions"):
+        support.check_heads(LlamaConfig(hidden_size=64, num_attention_heads=4), "m", 1)
+
+
+def test_the_cache_holds_every_sequence_or_a_quarter_of_the_memory() -> None:
+    # 2 (keys, values) * 3 layers * 2 heads * 32 dimensions * 4 bytes = 1,536 bytes a token; 1,024 tokens and a block more
+    assert support.kv_cache_bytes(CONFIG, 1024, 100, 4) == 1536 * (1024 + 128) * 100
+    assert support.kv_cache_bytes(CONFIG, 1024, 1, 4) == 64 << 20
+    with pytest.raises(ConfigError, match="Lower max_model_len"):
+        support.kv_cache_bytes(CONFIG, 1 << 32, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("No available memory for the cache blocks", "Lower max_model_len"),
+        ("Model architectures ['X'] are not supported", "use engine 'transformers'"),
+        ("", "no message"),
+    ],
+)
+def test_a_failed_start_repeats_what_vllm_said_and_adds_the_remedy(said: str, remedy: str) -> None:
+    message = str(support.start_failure("folder", f"Traceback:\n{said}\n" if said else ""))
+    assert said in message
+    assert remedy in message
+
+
+def test_whatever_runs_inside_leaves_random_states_and_threads_as_they_were() -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist(), torch.get_num_threads()
+    set_threads = torch.set_num_threads
+    with support.untouched_process():
+        torch.manual_seed(1)
+        random.seed(1)
+        np.random.seed(1)
+        torch.set_num_threads(before[3] + 1)
+        torch.set_num_threads = lambda number: None
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist(), torch.get_num_threads()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    assert torch.set_num_threads is set_threads
+
+
+def test_neighbouring_requests_share_no_seed_of_an_answer() -> None:
+    seeds = [
+        support.sampling_settings(Request([1], seed=seed, n=8), Sampling(), 5, [2])["seed"] + answer
+        for seed in range(200)
+        for answer in range(8)
+    ]
+    assert len(set(seeds)) == 1600
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_settings_carry_what_was_asked_for_and_nothing_else() -> None:
+    plain = support.sampling_settings(Request([1], seed=0, n=4), Sampling(temperature=0.5), 5, [2])
+    assert {
+        "n": 4,
+        "max_tokens": 5,
+        "temperature": 0.5,
+        "stop_token_ids": [2],
+        "detokenize": False,
+    }.items() <= plain.items()
+    assert not {"stop", "top_p", "top_k", "min_p"} & plain.keys()
+    cut = support.sampling_settings(
+        Request([1], seed=0, n=4), Sampling(temperature=0, top_p=0.9, stop=("x",), stop_token_ids=(7,)), 5, [2]
+    )
+    assert {"n": 1, "stop": ["x"], "detokenize": True, "top_p": 0.9, "stop_token_ids": [2, 7]}.items() <= cut.items()
+
+
+def test_spans_of_weights_become_versions_and_where_they_start() -> None:
+    assert support.version_starts([("default", 0, 9)]) == (0, ())
+    assert support.version_starts([("12", 0, 56), ("20", 56, 900)]) == (12, ((12, 0), (20, 56)))
+    assert support.version_starts([]) == (0, ())
+
+
+def test_weights_travel_in_buckets_and_tied_ones_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlvr.generation.vllm_server.BUCKET_BYTES", 100)
+    first, second, third = torch.ones(20), torch.ones(10), torch.ones(3)
+    pairs = [("a", first), ("tied", first), ("b", second), ("c", third)]
+    assert [list(bucket) for bucket in _buckets(pairs)] == [["a", "b"], ["c"]]
+
+
+def test_shapes_of_a_configuration_are_those_of_the_model(model: Any) -> None:
+    shapes = WeightShapes.of_config(model.config)
+    pairs = list(model.named_parameters())
+    assert [name for name, _ in shapes.checked(pairs)] == [name for name, _ in pairs]
+    with pytest.raises(EngineError, match="were not given"):
+        list(shapes.checked(pairs[:-1]))
+
+
+def test_a_server_on_another_machine_is_refused_unless_its_network_is_trusted(model_folder: Path) -> None:
+    for url in ("http://10.0.0.5:8000", "http://example.org:8000", "http://0.0.0.0:1"):
+        with pytest.raises(ConfigError, match="trusted_network"):
+            VLLMServerEngine(url, model_folder)
+
+
+def test_a_server_that_does_not_answer_is_an_error_that_names_it(model_folder: Path) -> None:
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9 does not answer"):
+        VLLMServerEngine("http://127.0.0.1:9", model_folder)
+
+
+def test_the_choice_of_an_engine_says_why() -> None:
+    small, large = choose_engine(300_000, on_gpu=False), choose_engine(10**9, on_gpu=True)
+    if vllm_version() is None:
+        assert small == large == ("transformers", "vLLM is not installed")
+    else:
+        assert small.engine == "transformers"
+        assert "0.3 million" in small.reason
+        assert large.engine == "vllm"
+        assert choose_engine(10_000_000, on_gpu=False).engine == "vllm"
