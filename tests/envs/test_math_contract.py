@@ -178,3 +178,22 @@ def test_a_kind_that_does_not_exist_is_named_with_those_that_do():
     ):
         with pytest.raises(rlvr.ConfigError, match=r"there is no kind 'knitting'; choose from \w+"):
             rlvr.tasks(f"math/{name}-v0", n=1, kinds=["knitting"])
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "says"),
+    [
+        ("fractions", {"terms": 1}, "terms=1 makes no task; choose terms from 2 to 40"),
+        ("fractions", {"signs": "%"}, "signs='%'; choose some of"),
+        ("linear-system", {"unknowns": 9}, "choose unknowns from 2 to 4"),
+        ("polynomial-roots", {"size": 1}, "choose size from 2 to 100"),
+        ("gcd-lcm", {"numbers": 5, "cofactor": 4}, "choose cofactor from 6 to 10000"),
+        ("crt", {"congruences": 6, "modulus": 20}, "choose modulus from 30 to 10000"),
+        ("base-conversion", {"targets": [1]}, r"targets=\[1\]; give bases from 2 to 36"),
+        ("word-problem", {"steps": 0}, "choose steps from 2 to 20"),
+        ("sequence", {"kinds": []}, "kinds is empty, so there is nothing to ask"),
+    ],
+)
+def test_a_knob_out_of_its_bounds_is_named_with_them(name, knobs, says):
+    with pytest.raises(rlvr.ConfigError, match=f"math/{name}-v0: .*{says}"):
+        rlvr.tasks(f"math/{name}-v0", n=1, **knobs)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from rlvr import Score, Task
+from rlvr import ConfigError, Score, Task
 
 MAX_ANSWER = 4000
 """Characters beyond which an extracted answer is wrong unread; golds have a tenth of that."""
@@ -22,6 +22,22 @@ def ask(question: str, form: str) -> str:
 def phrase(rng: random.Random, phrasings: Sequence[str], **fields: Any) -> str:
     """One of several wordings, filled in."""
     return rng.choice(phrasings).format_map(fields)
+
+
+def bounded(env_id: str, **knobs: tuple[int, int, int]) -> None:
+    """Raises ConfigError for a knob, given as (value, lowest, highest), that is out of its bounds."""
+    for name, (value, lowest, highest) in knobs.items():
+        if not lowest <= value <= highest:
+            raise ConfigError(f"{env_id}: {name}={value} makes no task; choose {name} from {lowest} to {highest}")
+
+
+def one_kind(rng: random.Random, env_id: str, kinds: Sequence[str], known: Iterable[str]) -> str:
+    """One of the kinds of task a knob allows. Raises ConfigError if there is none, or one that does not exist."""
+    if not kinds or not set(kinds) <= set(known):
+        wrong = sorted(set(kinds) - set(known))
+        says = f"there is no kind {wrong[0]!r}" if wrong else "kinds is empty, so there is nothing to ask"
+        raise ConfigError(f"{env_id}: {says}; choose from {', '.join(known)}")
+    return rng.choice(kinds)
 
 
 def worked(lines: Sequence[str], answer: str) -> str:

@@ -6,7 +6,7 @@ import random
 import re
 
 import rlvr
-from rlvr_envs.math.asking import ask, judge, phrase, worked
+from rlvr_envs.math.asking import ask, bounded, judge, phrase, worked
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PHRASINGS = (
@@ -43,6 +43,10 @@ def base_conversion(rng: random.Random, size: int, sources: list[int], targets: 
     Digits above 9 are letters. The gold is built from the highest power down; the worked solution takes remainders from
     the lowest digit up.
     """
+    bounded("math/base-conversion-v0", size=(size, 10, 10**12))
+    for name, bases in (("sources", sources), ("targets", targets)):
+        if not bases or not all(2 <= base <= 36 for base in bases):
+            raise rlvr.ConfigError(f"math/base-conversion-v0: {name}={bases!r}; give bases from 2 to 36")
     a = rng.choice(sources)
     b = rng.choice([target for target in targets if target != a] or [2 if a != 2 else 3])
     numbers = [rng.randint(size // 10, size) for _ in range(2 if add else 1)]

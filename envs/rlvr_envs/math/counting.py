@@ -8,7 +8,7 @@ from itertools import combinations, product
 from math import comb, factorial, lcm, prod
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, one_kind, phrase, verify_answer, worked
 
 LETTERS = (
     "How many different arrangements do the letters {word} have?",
@@ -86,9 +86,8 @@ def counting(rng: random.Random, kinds: list[str], size: int) -> rlvr.Task:
     bounds), three-divisors and four-divisors (multiples of at least one); `size` bounds their numbers. Golds are counted,
     step by step along Pascal's rule or a table, or one by one; worked solutions use the closed formulas.
     """
-    kind = rng.choice(kinds)
-    if kind not in _MAKERS:
-        raise rlvr.ConfigError(f"math/counting-v0: there is no kind {kind!r}; choose from {', '.join(_MAKERS)}")
+    bounded("math/counting-v0", size=(size, 8, 40))
+    kind = one_kind(rng, "math/counting-v0", kinds, _MAKERS)
     question, gold, lines = _MAKERS[kind](rng, size)
     return rlvr.Task(ask(question, "a whole number"), answer=str(gold), data={"steps": lines})
 

@@ -6,7 +6,7 @@ import random
 from math import gcd
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, phrase, verify_answer, worked
 
 PHRASINGS = (
     "Find the smallest nonnegative integer x with {system}.",
@@ -37,6 +37,7 @@ def crt(rng: random.Random, congruences: int, modulus: int, coprime: bool) -> rl
     The residues come from a number drawn below the least common multiple; the gold is put together again from the
     residues with the inverse of one modulus in the other; the worked solution searches upwards in steps (a sieve).
     """
+    bounded("math/crt-v0", congruences=(congruences, 2, 6), modulus=(modulus, 5 * congruences, 10**4))
     while True:
         moduli = [rng.randint(3, modulus) for _ in range(congruences)]
         if len(set(moduli)) == congruences and (not coprime or _pairwise_coprime(moduli)):

@@ -6,7 +6,7 @@ import random
 from typing import NamedTuple
 
 import rlvr
-from rlvr_envs.math.asking import ask, judge, phrase, worked
+from rlvr_envs.math.asking import ask, bounded, judge, one_kind, phrase, worked
 from rlvr_envs.math.expressions import Unreadable, read
 from rlvr_envs.math.functions import function_of
 from rlvr_envs.math.polynomials import text
@@ -19,6 +19,9 @@ PHRASINGS = (
     "What is the derivative of {f} with respect to {x}?",
     "Give the slope of the graph of h({x}) = {f} as a function of {x}.",
 )
+
+
+KINDS = ("power", "bracket", "wave", "exponential", "nested", "product", "quotient")
 
 
 class Piece(NamedTuple):
@@ -49,9 +52,13 @@ def derivative(rng: random.Random, terms: int, size: int, kinds: list[str]) -> r
     The gold is written by the rules of calculus; what judges is the function shown, differentiated in the exact ring of
     `functions`, so gold and verdict check each other. Any equal form counts.
     """
+    bounded("math/derivative-v0", terms=(terms, 1, 20), size=(size, 2, 10**4))
     name = rng.choice("xyzt")
     powers = rng.sample(range(1, 9), 8)  # each at most once, or terms would stand there unjoined
-    pieces = [_piece(rng, rng.choice(kinds), size, name, powers[number % 8]) for number in range(terms)]
+    pieces = [
+        _piece(rng, one_kind(rng, "math/derivative-v0", kinds, KINDS), size, name, powers[number % 8])
+        for number in range(terms)
+    ]
     shown = add([piece.before for piece in pieces])
     prompt = ask(phrase(rng, PHRASINGS, f=shown, x=name), f"the derivative, a formula in {name},")
     data = {"function": shown, "name": name, "pieces": [list(piece) for piece in pieces]}
@@ -126,18 +133,14 @@ def _piece(rng: random.Random, kind: str, size: int, x: str, n: int) -> Piece:
         other = _outer(rng, rng.choice(["wave", "exponential"]), 1, [0, nonzero(rng, size)], x)
         after = add([scaled_by(slope, other.before), f"({inner}){_times(other.after)}"])
         return Piece(f"({inner}){other.before}", after, f"({inner})'{other.before} + ({inner})({other.before})'")
-    if kind == "quotient":
-        while True:
-            p, q = [nonzero(rng, size), nonzero(rng, size)], [nonzero(rng, size), nonzero(rng, size)]
-            top = p[1] * q[0] - p[0] * q[1]
-            if top:
-                break
-        up, down = text(p, x), text(q, x)
-        why = f"({p[1]}({down}) - ({q[1]})({up}))/({down})^2"
-        return Piece(f"({up})/({down})", f"{top}/({down})^2", why)
-    raise rlvr.ConfigError(
-        f"math/derivative-v0: there is no kind {kind!r}; choose from power, bracket, wave, exponential, nested, product, quotient"
-    )
+    while True:
+        p, q = [nonzero(rng, size), nonzero(rng, size)], [nonzero(rng, size), nonzero(rng, size)]
+        top = p[1] * q[0] - p[0] * q[1]
+        if top:
+            break
+    up, down = text(p, x), text(q, x)
+    why = f"({p[1]}({down}) - ({q[1]})({up}))/({down})^2"
+    return Piece(f"({up})/({down})", f"{top}/({down})^2", why)
 
 
 def _outer(rng: random.Random, kind: str, c: int, inner: list[int], x: str) -> Piece:

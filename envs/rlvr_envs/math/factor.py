@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import gcd, isqrt
 
 import rlvr
-from rlvr_envs.math.asking import ask, judge, phrase, worked
+from rlvr_envs.math.asking import ask, bounded, judge, phrase, worked
 from rlvr_envs.math.expressions import Node, Unreadable, read
 from rlvr_envs.math.functions import function_of, polynomial_coefficients
 from rlvr_envs.math.polynomials import Polynomial, content, divided, factored, product_of, product_text, text
@@ -46,6 +46,14 @@ def factor(rng: random.Random, linear: int, quadratic: int, size: int, leading: 
     repeated factors written as powers or not, and factors with both signs turned count; a factor that is reducible or
     still has a common number does not.
     """
+    bounded(
+        "math/factor-v0",
+        linear=(linear, 1, 4),
+        quadratic=(quadratic, 0, 2),
+        size=(size, 2, 60),
+        leading=(leading, 1, 12),
+        common=(common, 1, 60),
+    )
     parts = [_linear(rng, size, leading) for _ in range(linear)] + [
         _quadratic(rng, size, leading) for _ in range(quadratic)
     ]

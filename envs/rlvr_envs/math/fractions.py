@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import lcm
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, signed, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, phrase, signed, verify_answer, worked
 from rlvr_envs.math.expressions import Node, read
 from rlvr_envs.math.functions import function_of, polynomial_coefficients
 
@@ -44,6 +44,11 @@ def fractions(rng: random.Random, terms: int, numerator: int, denominator: int, 
     The text is printed while a random tree grows. The gold is computed from the text, read back by precedence, so a wrong
     pair of parentheses could not hide.
     """
+    bounded(
+        "math/fractions-v0", terms=(terms, 2, 40), numerator=(numerator, 3, 10**6), denominator=(denominator, 2, 10**6)
+    )
+    if not signs or set(signs) - set("+-*/"):
+        raise rlvr.ConfigError(f"math/fractions-v0: signs={signs!r}; choose some of '+-*/'")
     while (grown := _grow(rng, terms, numerator, denominator, signs)) is None:
         pass
     text = grown[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, phrase, verify_answer, worked
 
 GCD = (
     "Find the greatest common divisor of {numbers}.",
@@ -41,6 +41,9 @@ def gcd_lcm(rng: random.Random, numbers: int, divisor: int, cofactor: int, multi
     Each number is the shared divisor times up to `cofactor`. The gold comes from the numbers' prime factors, not from the
     shared divisor; the worked solution runs Euclid's algorithm.
     """
+    bounded(
+        "math/gcd-lcm-v0", numbers=(numbers, 2, 8), divisor=(divisor, 2, 10**4), cofactor=(cofactor, numbers + 1, 10**4)
+    )
     while True:
         shared = rng.randint(2, divisor)
         values = [shared * rng.randint(2, cofactor) for _ in range(numbers)]

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import rlvr
-from rlvr_envs.math.asking import ask, judge, phrase, signed, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, judge, one_kind, phrase, signed, verify_answer, worked
 from rlvr_envs.math.derivative import add, nonzero, scaled
 from rlvr_envs.math.expressions import Unreadable, read
 from rlvr_envs.math.functions import function_of
@@ -27,6 +27,7 @@ DEFINITE = (
     "What is the signed area under y = {f} between {x} = {a} and {x} = {b}?",
     "Integrate {f} with respect to {x} from {a} to {b}.",
 )
+KINDS = ("power", "bracket", "wave", "exponential", "reciprocal", "parts", "twice")
 CONSTANTS = "CcKk"
 """Letters that may stand for the constant of integration."""
 
@@ -62,11 +63,15 @@ def integral(rng: random.Random, terms: int, size: int, kinds: list[str], defini
     the constant is free and any form counts. A definite integral is of powers only; its gold comes from Boole's rule,
     which is exact up to degree 5, and not from the antiderivative that the worked solution writes.
     """
+    bounded("math/integral-v0", terms=(terms, 1, 20), size=(size, 2, 10**4))
     name = rng.choice("xyzt")
     if definite:
         return _definite(rng, terms, size, name)
     powers = rng.sample(range(7), 7)  # each at most once, or terms would stand there unjoined
-    pieces = [_piece(rng, rng.choice(kinds), size, name, powers[number % 7]) for number in range(terms)]
+    pieces = [
+        _piece(rng, one_kind(rng, "math/integral-v0", kinds, KINDS), size, name, powers[number % 7])
+        for number in range(terms)
+    ]
     shown = add([piece.before for piece in pieces])
     prompt = ask(phrase(rng, INDEFINITE, f=shown, x=name), f"a formula in {name}")
     data = {"function": shown, "name": name, "pieces": [list(piece) for piece in pieces]}
@@ -163,12 +168,7 @@ def _piece(rng: random.Random, kind: str, size: int, x: str, n: int) -> Piece:
         return Piece(scaled(c, f"e^({inner})"), over(c, f"e^({inner})", a), f"divide by {a}")
     if kind == "reciprocal":
         return Piece(f"{c}/{x}", scaled(c, f"ln|{x}|"), f"1/{x} comes from ln|{x}|")
-    if kind in ("parts", "twice"):
-        return _by_parts(rng, 1 if kind == "parts" else 2, c, a, x)
-    raise rlvr.ConfigError(
-        f"math/integral-v0: there is no kind {kind!r}; "
-        "choose from power, bracket, wave, exponential, reciprocal, parts, twice"
-    )
+    return _by_parts(rng, 1 if kind == "parts" else 2, c, a, x)
 
 
 def _by_parts(rng: random.Random, times: int, c: int, a: int, x: str) -> Piece:

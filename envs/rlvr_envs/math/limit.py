@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import factorial
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, one_kind, phrase, verify_answer, worked
 from rlvr_envs.math.derivative import nonzero, scaled
 from rlvr_envs.math.polynomials import derivative, divided, text, times, value
 
@@ -43,9 +43,8 @@ def limit(rng: random.Random, kinds: list[str], size: int) -> rlvr.Task:
     squared), root (a difference of roots), first, second and third (sin, cos, e^, ln whose series cancel up to that
     order). Golds come from l'Hopital's rule or exact power series; the worked solutions cancel, or expand.
     """
-    kind = rng.choice(kinds)
-    if kind not in _MAKERS:
-        raise rlvr.ConfigError(f"math/limit-v0: there is no kind {kind!r}; choose from {', '.join(_MAKERS)}")
+    bounded("math/limit-v0", size=(size, 3, 10**4))
+    kind = one_kind(rng, "math/limit-v0", kinds, _MAKERS)
     x = rng.choice("xyzt")
     shown, point, gold, lines = _MAKERS[kind](rng, size, x)
     prompt = ask(phrase(rng, PHRASINGS, f=shown, x=x, a=point), "a whole number or a reduced fraction")

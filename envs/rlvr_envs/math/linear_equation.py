@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import lcm
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, signed, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, phrase, signed, verify_answer, worked
 from rlvr_envs.math.polynomials import text
 
 PHRASINGS = (
@@ -48,6 +48,7 @@ def linear_equation(
     them, and both make the solution a fraction. The text is printed from the terms; the gold comes from the values of the
     two sides at 0 and at 1, which fix a line; the worked solution expands and collects.
     """
+    bounded("math/linear-equation-v0", left=(left, 1, 20), right=(right, 0, 20), size=(size, 3, 10**6))
     name = rng.choice("xyztnkw")
     while True:
         sides = [[_part(rng, size, factors, denominators) for _ in range(count)] for count in (left, right)]
@@ -62,7 +63,7 @@ def linear_equation(
             at = [_gap(sides, Fraction(x)) for x in (0, 1)]
         gold = at[0] / (at[0] - at[1])
         # Small answers come up by chance alone too often to be worth anything.
-        if gold not in (0, 1, -1) and gold.denominator <= 60:
+        if gold not in (0, 1, -1) and gold.denominator <= max(60, 4 * size):
             break
     equation = " = ".join(_side(side, name) for side in sides)
     question = phrase(rng, PHRASINGS, equation=equation, x=name)

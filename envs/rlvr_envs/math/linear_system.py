@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import rlvr
-from rlvr_envs.math.asking import ask, judge, phrase, rational, signed, split_list, worked
+from rlvr_envs.math.asking import ask, bounded, judge, phrase, rational, signed, split_list, worked
 from rlvr_envs.math.matrices import determinant
 
 PHRASINGS = (
@@ -40,6 +40,13 @@ def linear_system(rng: random.Random, unknowns: int, coefficient: int, solution:
     The solution is drawn first (numbers up to `solution`, over denominators up to `denominator`) and gives the right
     sides; the gold is recomputed from what is shown by Cramer's rule. The worked solution eliminates.
     """
+    bounded(
+        "math/linear-system-v0",
+        unknowns=(unknowns, 2, 4),
+        coefficient=(coefficient, 2, 10**4),
+        solution=(solution, 1, 10**4),
+        denominator=(denominator, 1, 100),
+    )
     while True:
         rows = [[rng.randint(-coefficient, coefficient) for _ in range(unknowns)] for _ in range(unknowns)]
         if determinant(rows) and all(sum(map(bool, row)) > 1 for row in rows):

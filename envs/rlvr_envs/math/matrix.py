@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import rlvr
-from rlvr_envs.math.asking import ask, judge, phrase, rational, signed, split_list, verify_answer, worked
+from rlvr_envs.math.asking import (
+    ask,
+    bounded,
+    judge,
+    one_kind,
+    phrase,
+    rational,
+    signed,
+    split_list,
+    verify_answer,
+    worked,
+)
 from rlvr_envs.math.matrices import determinant, inverse, minor, product, rank, text
 
 PHRASINGS = {
@@ -62,9 +73,8 @@ def matrix(rng: random.Random, kinds: list[str], size: int, entry: int) -> rlvr.
     not pay). Golds: determinants by fraction-free elimination, inverses by the adjugate; worked solutions expand by
     minors and eliminate.
     """
-    kind = rng.choice(kinds)
-    if kind not in PHRASINGS:
-        raise rlvr.ConfigError(f"math/matrix-v0: there is no kind {kind!r}; choose from {', '.join(PHRASINGS)}")
+    bounded("math/matrix-v0", size=(size, 2, 6), entry=(entry, 1, 10**4))
+    kind = one_kind(rng, "math/matrix-v0", kinds, PHRASINGS)
     a = _random(rng, size, entry)
     data: dict[str, object] = {"kind": kind, "a": a}
     if kind == "determinant":

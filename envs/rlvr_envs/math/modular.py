@@ -6,7 +6,7 @@ import random
 from math import gcd
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, one_kind, phrase, verify_answer, worked
 
 EXPRESSION = (
     "What is the remainder when {e} is divided by {m}?",
@@ -47,9 +47,8 @@ def modular(rng: random.Random, kinds: list[str], modulus: int, size: int) -> rl
     Python's pow on the whole exponent and worked by repeated squaring; inverses are golds by pow and worked by Euclid; a
     tower's exponent is reduced by nothing, so no theorem is trusted.
     """
-    kind = rng.choice(kinds)
-    if kind not in _MAKERS:
-        raise rlvr.ConfigError(f"math/modular-v0: there is no kind {kind!r}; choose from {', '.join(_MAKERS)}")
+    bounded("math/modular-v0", modulus=(modulus, 23, 10**12), size=(size, 12, 10**5))
+    kind = one_kind(rng, "math/modular-v0", kinds, _MAKERS)
     while True:
         m = rng.randint(max(23, modulus // 4), max(23, modulus))
         question, gold, data = _MAKERS[kind](rng, m, size)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import isqrt, lcm
 
 import rlvr
-from rlvr_envs.math.asking import ask, judge, phrase, rational, signed, split_list, worked
+from rlvr_envs.math.asking import ask, bounded, judge, phrase, rational, signed, split_list, worked
 from rlvr_envs.math.polynomials import Polynomial, product_of, rational_roots, text
 
 PHRASINGS = (
@@ -43,6 +43,9 @@ def polynomial_roots(rng: random.Random, degree: int, size: int, denominator: in
     With `repeated`, roots may coincide; each is listed once. The text comes from the roots; the gold is found again from
     the coefficients alone by the rational root theorem. Any order counts.
     """
+    bounded(
+        "math/polynomial-roots-v0", degree=(degree, 2, 5), size=(size, degree, 100), denominator=(denominator, 1, 12)
+    )
     factors = [_linear(rng, size, denominator) for _ in range(degree)]
     while len(factors) != len({tuple(factor) for factor in factors}) and not repeated:
         factors = [_linear(rng, size, denominator) for _ in range(degree)]

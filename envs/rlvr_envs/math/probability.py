@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import comb
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, one_kind, phrase, verify_answer, worked
 
 COLOURS = ("red", "blue", "green", "white", "black", "yellow", "brown", "silver")
 CONTAINERS = ("urn", "bag", "box", "jar", "drawer", "hat")
@@ -61,9 +61,8 @@ def probability(rng: random.Random, kinds: list[str], size: int) -> rlvr.Task:
     from one of several boxes); `size` bounds their numbers. Golds come from following the experiment step by step, all
     its states with their probabilities; worked solutions use the formulas.
     """
-    kind = rng.choice(kinds)
-    if kind not in _MAKERS:
-        raise rlvr.ConfigError(f"math/probability-v0: there is no kind {kind!r}; choose from {', '.join(_MAKERS)}")
+    bounded("math/probability-v0", size=(size, 4, 40))
+    kind = one_kind(rng, "math/probability-v0", kinds, _MAKERS)
     question, gold, lines = _MAKERS[kind](rng, size)
     return rlvr.Task(ask(question, "a reduced fraction"), answer=str(gold), data={"steps": lines})
 
@@ -159,13 +158,13 @@ def _dice(rng: random.Random, size: int) -> Made:
 
 
 def _cause(rng: random.Random, size: int) -> Made:
-    n = max(2, size - rng.randint(0, 1))
-    draws = rng.randint(1, size - 1)
+    n = min(max(2, size - rng.randint(0, 1)), 9)
+    draws = rng.randint(1, min(size - 1, 5))
     first, second = rng.sample(COLOURS, 2)
     things = rng.choice(THINGS)
     holds = [(rng.randint(max(2, draws), 9), rng.randint(1, 9)) for _ in range(n)]
     asked = rng.randrange(n)
-    labels = "ABCDEF"
+    labels = "ABCDEFGHI"
     box = rng.choice(CONTAINERS)
     if draws == 1:
         draw = f"One of its {things} is drawn and is {first}"

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import comb
 
 import rlvr
-from rlvr_envs.math.asking import ask, phrase, signed, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, one_kind, phrase, signed, verify_answer, worked
 from rlvr_envs.math.matrices import product
 
 PHRASINGS = {
@@ -63,9 +63,8 @@ def sequence(rng: random.Random, kinds: list[str], size: int, position: int) -> 
     sum (of an arithmetic or geometric one); `size` bounds the numbers, `position` the place asked for. Golds step through
     the sequence, those of a recurrence by powers of its matrix; worked solutions use the closed forms, or step.
     """
-    kind = rng.choice(kinds)
-    if kind not in PHRASINGS:
-        raise rlvr.ConfigError(f"math/sequence-v0: there is no kind {kind!r}; choose from {', '.join(PHRASINGS)}")
+    bounded("math/sequence-v0", size=(size, 3, 10**4), position=(position, 8, 500))
+    kind = one_kind(rng, "math/sequence-v0", kinds, PHRASINGS)
     fields, gold, lines = _MAKERS[kind](rng, size, position)
     n = fields["n"]
     question = phrase(rng, PHRASINGS[kind], nth=_ordinal(int(str(n))), **fields)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import rlvr
-from rlvr_envs.math.asking import ask, verify_answer, worked
+from rlvr_envs.math.asking import ask, bounded, one_kind, verify_answer, worked
 
 NAMES = (
     *("Amara", "Bilal", "Chen", "Dalia", "Emeka", "Farah", "Goran", "Hana", "Ivo", "Jamila", "Kofi", "Lena", "Mateo"),
@@ -72,9 +72,8 @@ def word_problem(rng: random.Random, steps: int, distractors: int, kinds: list[s
     with a discount), journey (legs with different speeds), work (machines that run at rates), shares (parts of what is
     left). The gold follows the events with exact fractions; worked solutions are written line by line beside them.
     """
-    kind = rng.choice(kinds)
-    if kind not in _MAKERS:
-        raise rlvr.ConfigError(f"math/word-problem-v0: there is no kind {kind!r}; choose from {', '.join(_MAKERS)}")
+    bounded("math/word-problem-v0", steps=(steps, 2, 20), distractors=(distractors, 0, 3))
+    kind = one_kind(rng, "math/word-problem-v0", kinds, _MAKERS)
     names = rng.sample(NAMES, 14)
     story, question, gold, lines = _MAKERS[kind](rng, steps, names)
     for other in names[11 : 11 + min(distractors, 3)]:
