@@ -76,8 +76,6 @@ ROWS = rlvr.register(
 )
 
 
-@BFCL.worked_solution
-@ROWS.worked_solution
 def solve(task: rlvr.Task) -> str:
     """The calls that gold names, with the first allowed values; a sentence where none is wanted."""
     row = task.data or {}
@@ -85,3 +83,7 @@ def solve(task: rlvr.Task) -> str:
     if not calls:
         return "None of the tools fits this request."
     return write([{"name": call.name, "arguments": call.arguments} for call in calls], row["format"])
+
+
+BFCL.worked_solution(solve)
+ROWS.worked_solution(solve)

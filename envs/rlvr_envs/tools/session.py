@@ -132,22 +132,26 @@ class WorldSession:
         parsed = parse(text, self.format, self.tools)
         if not parsed.calls:
             said = self.user.reply(text) if self.user is not None else None
-            return said if said is not None else self._end(None, "the episode ended without submit")
+            return said if said is not None else self.leave()
         replies: list[Message] = []
         for call in parsed.calls:
-            if self.num_calls >= self.max_calls:
-                return self._end(None, f"the budget of {self.max_calls} calls is used up", exhausted=True)
-            self.num_calls += 1
-            problem = check_call(call, self.tools)
-            if problem:
-                self.num_errors += 1
-                replies.append(_message(call, f"error: {problem}"))
-                continue
-            name, arguments = self.disguise.reveal(call.name, call.arguments)
-            if name == "submit":
-                return self._end(arguments, "")
-            replies.append(_message(call, self._carry_out(name, arguments)))
+            result = self.act(call)
+            if isinstance(result, Score):
+                return result
+            replies.append(_message(call, result))
         return replies
+
+    def act(self, call: ParsedCall) -> str | Score:
+        """Carry out one call: what its tool message says, or the Score that ends the episode."""
+        if self.num_calls >= self.max_calls:
+            return self._end(None, f"the budget of {self.max_calls} calls is used up", exhausted=True)
+        self.num_calls += 1
+        problem = check_call(call, self.tools)
+        if problem:
+            self.num_errors += 1
+            return f"error: {problem}"
+        name, arguments = self.disguise.reveal(call.name, call.arguments)
+        return self._end(arguments, "") if name == "submit" else self._carry_out(name, arguments)
 
     def _carry_out(self, name: str, arguments: Mapping[str, Any]) -> str:
         number = self.num_calls - 1
@@ -197,6 +201,10 @@ class WorldSession:
         detail = {"calls": self.num_calls, "errors": self.num_errors}
         reason = "done" if right else (why if exhausted else missing or surplus)
         return Score(float(right), parts, reason, detail=detail)
+
+    def leave(self) -> Score:
+        """The verdict if the model says and does no more."""
+        return self._end(None, "the episode ended without submit")
 
     def snapshot(self) -> bytes:
         """The whole episode so far, to be given to `restore` of a session of the same task."""

@@ -18,6 +18,8 @@ _token = re.compile(
 )
 _number = re.compile(r"-?\d{1,40}(?:\.\d{1,20})?")
 
+Number = int | Fraction
+"""Integers stay integers, which is faster; a Fraction has the same arithmetic."""
 Cells = Callable[[int, int], str]
 """`(row, column)` -> what is written in the cell, empty if nothing."""
 
@@ -39,9 +41,9 @@ class Formula:
         self.cells = cells
         self.steps = 0
         self.open: set[tuple[int, int]] = set()
-        self.known: dict[tuple[int, int], Fraction | str] = {}
+        self.known: dict[tuple[int, int], Number | str] = {}
 
-    def value(self, row: int, column: int) -> Fraction | str:
+    def value(self, row: int, column: int) -> Number | str:
         """A cell's number, or its text."""
         place = (row, column)
         if place in self.known:
@@ -49,7 +51,11 @@ class Formula:
         self._step()
         text = self.cells(row, column)
         if not text.startswith("="):
-            found: Fraction | str = Fraction(text) if _number.fullmatch(text) else text
+            found: Number | str = text
+            if text.isascii() and text.isdigit() and len(text) <= 40:
+                found = int(text)
+            elif _number.fullmatch(text):
+                found = Fraction(text)
         else:
             if place in self.open or len(self.open) > MAX_DEPTH:
                 raise ToolError(f"the formula in {name_of(row, column)} refers to itself, or through too many cells")
@@ -59,7 +65,7 @@ class Formula:
         self.known[place] = found
         return found
 
-    def expression(self, text: str) -> Fraction:
+    def expression(self, text: str) -> Number:
         """The value of a formula without its equals sign."""
         if len(text) > MAX_FORMULA_CHARS:
             raise ToolError(f"a formula may have {MAX_FORMULA_CHARS} characters")
@@ -95,7 +101,7 @@ class _Reader:
     def next(self) -> str:
         return self.tokens[self.position].group().strip() if self.position < len(self.tokens) else ""
 
-    def sum(self, depth: int) -> Fraction:
+    def sum(self, depth: int) -> Number:
         if depth > MAX_DEPTH:
             raise ToolError("the formula is nested too deeply")
         value = self.product(depth)
@@ -105,7 +111,7 @@ class _Reader:
             value += sign * self.product(depth)
         return _bounded(value)
 
-    def product(self, depth: int) -> Fraction:
+    def product(self, depth: int) -> Number:
         value = self.atom(depth)
         while self.next() in ("*", "/"):
             divide = self.next() == "/"
@@ -113,10 +119,10 @@ class _Reader:
             other = self.atom(depth)
             if divide and other == 0:
                 raise ToolError("division by zero")
-            value = _bounded(value / other if divide else value * other)
+            value = _bounded(Fraction(value) / other if divide else value * other)
         return value
 
-    def atom(self, depth: int) -> Fraction:
+    def atom(self, depth: int) -> Number:
         self.formula._step()
         if self.position >= len(self.tokens):
             raise ToolError("the formula ends too early")
@@ -139,9 +145,9 @@ class _Reader:
             return value
         raise ToolError(f"{found.group().strip()!r} cannot stand here")
 
-    def call(self, function: str, depth: int) -> Fraction:
+    def call(self, function: str, depth: int) -> Number:
         self.expect("(")
-        values: list[Fraction] = []
+        values: list[Number] = []
         while True:
             found = self.tokens[self.position] if self.position < len(self.tokens) else None
             if found and found.group(3):
@@ -154,28 +160,28 @@ class _Reader:
             self.position += 1
         self.expect(")")
         if function == "SUM":
-            return _bounded(sum(values, Fraction(0)))
+            return _bounded(sum(values, 0))
         if function == "COUNT":
-            return Fraction(len(values))
+            return len(values)
         if function in ("MIN", "MAX", "AVERAGE") and values:
-            total = sum(values, Fraction(0))
+            total = sum(values, 0)
             return (
                 min(values)
                 if function == "MIN"
                 else max(values)
                 if function == "MAX"
-                else _bounded(total / len(values))
+                else _bounded(Fraction(total) / len(values))
             )
         raise ToolError(f"{function} is none of SUM, COUNT, MIN, MAX, AVERAGE, or has no numbers")
 
-    def range(self, found: re.Match[str]) -> list[Fraction]:
+    def range(self, found: re.Match[str]) -> list[Number]:
         """The numbers of a range; texts and empty cells are passed over."""
         first, top, last, bottom = found.group(1, 2, 3, 4)
         values = []
         for row in range(int(top), int(bottom) + 1):
             for column in range(column_of(first), column_of(last) + 1):
                 value = self.formula.value(row, column)
-                if isinstance(value, Fraction):
+                if not isinstance(value, str):
                     values.append(value)
         return values
 
@@ -184,15 +190,15 @@ class _Reader:
             raise ToolError(f"{token!r} is missing in the formula")
         self.position += 1
 
-    def _numeric(self, value: Fraction | str, name: str) -> Fraction:
+    def _numeric(self, value: Number | str, name: str) -> Number:
         if isinstance(value, str):
             if value == "":
-                return Fraction(0)
+                return 0
             raise ToolError(f"{name} holds a text, not a number")
         return value
 
 
-def _bounded(value: Fraction) -> Fraction:
+def _bounded(value: Number) -> Number:
     if value.numerator.bit_length() > 4 * MAX_DIGITS or value.denominator.bit_length() > 4 * MAX_DIGITS:
         raise ToolError("a number in the formula is too large")
     return value

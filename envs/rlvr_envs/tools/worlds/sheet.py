@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from fractions import Fraction
 from typing import Any
 
 import rlvr
@@ -13,7 +12,7 @@ from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
 from rlvr_envs.tools.store import Diff, Row, Store
 from rlvr_envs.tools.tool import ToolError, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
-from rlvr_envs.tools.worlds.formulas import MAX_FORMULA_CHARS, Formula, column_of, name_of
+from rlvr_envs.tools.worlds.formulas import MAX_FORMULA_CHARS, Formula, Number, column_of, name_of
 
 DDL = (
     "CREATE TABLE cells (row INTEGER NOT NULL, col INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY "
@@ -40,16 +39,20 @@ def _area(area: str) -> tuple[int, int, int, int]:
     return int(found[2]), column_of(found[1]), int(found[4]), column_of(found[3])
 
 
-def _reader(store: Store) -> Formula:
+def _reader(store: Store, known: dict[tuple[int, int], str] | None = None) -> Formula:
+    """Computes cells; those in `known` are not looked up."""
+
     def cells(row: int, column: int) -> str:
+        if known is not None and (row, column) in known:
+            return known[row, column]
         found = store.db.execute("SELECT value FROM cells WHERE row = ? AND col = ?", (row, column)).fetchone()
         return str(found[0]) if found else ""
 
     return Formula(cells)
 
 
-def _printed(value: Fraction | str) -> Any:
-    if isinstance(value, str):
+def _printed(value: Number | str) -> Any:
+    if isinstance(value, str | int):
         return value
     return int(value) if value.denominator == 1 else round(float(value), 6)
 
