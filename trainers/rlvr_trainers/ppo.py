@@ -32,8 +32,6 @@ from rlvr_trainers.reward_model import step_ends
 from rlvr_trainers.rollouts import (
     Collected,
     RewardTerms,
-    check_faults,
-    collect,
     episode_metrics,
     group_rewards,
     training_batch,
@@ -164,7 +162,7 @@ def train_ppo(
             run.clock.restart()
             if run.state.buffer is None:  # else a resumed run stands between two updates of a step
                 # 1. Generate: tasks, and an answer to each.  2. Score: the verifier's verdict, and a learned one beside it.
-                collected = generate_and_score(config, run)
+                collected = run.sample(keep_dead=True)
                 run.clock.lap("rollout")
                 # 3. Advantages: the reward of each token, its value by the critic, and how much better it was than that.
                 run.begin_step(*estimate_advantages(config, run, parts, collected))
@@ -205,30 +203,6 @@ def open_parts(config: PPOConfig, run: Run) -> Parts:
     run.attach("kl", kl)
     reference = Policy(load_model(config.model, device, torch.float32)) if config.kl_coef else None
     return Parts(critic, kl, reference)
-
-
-def generate_and_score(config: PPOConfig, run: Run) -> Collected:
-    """A step's episodes with their Scores. Raises EnvironmentFault if too many have no verdict."""
-    step = run.state.step + 1
-    with run.learner.autocast():
-        collected = collect(
-            run.engine,
-            run.pool,
-            run.sampler,
-            step=step,
-            prompts=config.prompts_per_step,
-            group_size=config.group_size,
-            sampling=config.sampling(),
-            seed=config.seed,
-            terms=config.reward_terms(),
-            keep_dead=True,
-            max_turns=config.max_turns,
-            judge=run.judge and run.judge.judge,
-        )
-    check_faults(collected.groups, limit=config.max_fault_share)
-    if config.rollouts_every and step % config.rollouts_every == 0:
-        run.folder.write_rollouts(step, (t for group in collected.groups for t in group))
-    return collected
 
 
 def estimate_advantages(
@@ -286,9 +260,6 @@ def trained_rows(collected: Collected, *, drop_truncated: bool) -> list[Trajecto
 
 def objective_of(config: PPOConfig, run: Run, parts: Parts, batch: Batch) -> Objective:
     """What one update on these rows minimises."""
-    importance = config.importance
-    if importance == "auto":
-        importance = "none" if run.shared and config.sampling().full_distribution else "token_truncate"
     return Objective(
         loss=config.loss,
         num_items=float(losses.denominator(config.loss, batch.mask_BT)),
@@ -300,7 +271,7 @@ def objective_of(config: PPOConfig, run: Run, parts: Parts, batch: Batch) -> Obj
         kl_coef=parts.kl.coefficient,
         kl_kind=config.kl_kind,
         entropy_coef=config.entropy_coef,
-        importance=importance,
+        importance=run.importance,
         importance_cap=config.importance_cap,
         full_distribution=config.sampling().full_distribution,
     )
