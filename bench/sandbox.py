@@ -171,7 +171,11 @@ def main() -> int:
         if not met:
             missed.append(text)
 
-    with cpu_meter() as meter, Pool(options.callers, level=options.level) as pool, ThreadPoolExecutor(options.callers) as ex:
+    with (
+        cpu_meter() as meter,
+        Pool(options.callers, level=options.level) as pool,
+        ThreadPoolExecutor(options.callers) as ex,
+    ):
         test = "\n".join(f"assert f({n}) == {n + 1}" for n in range(3))
         methods = {
             "function": Method("rlvr, function test", lambda: pool.judge(SOLUTION, FUNCTION).correct),

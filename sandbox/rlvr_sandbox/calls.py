@@ -184,6 +184,8 @@ def judge_calls(
                     clock.restart()
                 reply = session.ask(_call_request(call, reduce), clock)
                 results.append(_judge_reply(reply, call))
+        except ConfigError:
+            raise  # a ValueError, but the task's and not the program's
         except TimeExceeded:
             results.append(CaseResult("TLE"))
         except Gone:
@@ -231,5 +233,3 @@ def _judge_reply(reply: Any, call: Call) -> CaseResult:
     if "exc" in reply:
         return _raised(reply["exc"])
     return CaseResult("AC" if call.accepts(reply["v"]) else "WA")
-
-

@@ -13,8 +13,9 @@ import fractions
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
+from rlvr.errors import ConfigError
 from rlvr_sandbox.guest import codec
 from rlvr_sandbox.testspec import Checker
 
@@ -71,11 +72,16 @@ class Comparison:
     def __init__(self, *, strict: bool = False, checker: Checker | None = None) -> None:
         self._strict = strict
         kind = checker.kind if checker else "exact"
-        self._rel_tol, self._abs_tol = (checker.rel_tol, checker.abs_tol) if checker and kind == "float" else (1e-9, 1e-12)
+        self._rel_tol, self._abs_tol = (
+            (checker.rel_tol, checker.abs_tol) if checker and kind == "float" else (1e-9, 1e-12)
+        )
         self._unordered = kind == "unordered"
 
     def same(self, got: Any, expected: Any) -> bool:
-        """Whether the answer `got`, as tagged JSON, is `expected`. Raises ValueError if it is not what the codec writes."""
+        """Whether the answer `got`, as tagged JSON, is `expected`.
+
+        Raises ValueError if it is not what the codec writes, ConfigError if `expected` is no plain value.
+        """
         if self._unordered and isinstance(expected, list | tuple):
             items = _items(got, ("t", "n", "q", None))
             return items is not None and sorted(map(_canonical, items)) == sorted(
@@ -113,7 +119,7 @@ class Comparison:
         if kind in (range, datetime.date, datetime.datetime, datetime.time, datetime.timedelta):
             wanted_json = codec.encode(expected, _no_object)
             return bool(json.dumps(got, sort_keys=True) == json.dumps(wanted_json, sort_keys=True))
-        raise ValueError(f"a {kind.__name__} cannot be expected of a program")
+        _no_object(expected)
 
     def _same_items(self, got: list[Any] | None, expected: Any) -> bool:
         return (
@@ -151,8 +157,8 @@ class Comparison:
         return math.isclose(value, expected, rel_tol=self._rel_tol, abs_tol=self._abs_tol)
 
 
-def _no_object(value: Any) -> Any:
-    raise ValueError(f"a {type(value).__name__} cannot be expected of a program")
+def _no_object(value: Any) -> NoReturn:
+    raise ConfigError(f"a test case expects a {type(value).__name__}; only plain values can be compared. No verdict.")
 
 
 def _tagged(data: Any) -> tuple[str | None, Any]:
@@ -220,5 +226,3 @@ def _canonical(data: Any) -> str:
     if tag == "d":
         return "{" + ",".join(sorted(f"{_canonical(key)}:{_canonical(value)}" for key, value in payload)) + "}"
     return json.dumps(data, sort_keys=True)
-
-

@@ -38,7 +38,9 @@ class Execution:
             verdict=self.verdict,
             stdout=self.stdout.decode(errors="replace"),
             stderr=self.stderr.decode(errors="replace"),
-            exit_code=None if self.verdict in ("TLE", "MLE", "OLE") and self.ended.exit_code < 0 else self.ended.exit_code,
+            exit_code=None
+            if self.verdict in ("TLE", "MLE", "OLE") and self.ended.exit_code < 0
+            else self.ended.exit_code,
             seconds=self.seconds,
             cpu_s=self.ended.cpu_s,
             peak_mb=self.ended.peak_mb,

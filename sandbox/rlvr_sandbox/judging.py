@@ -137,7 +137,9 @@ def _ask_checker(
             reply = session.ask({"op": "call", "n": "check", "a": arguments, "k": {}}, clock)
         except (TimeExceeded, Gone) as error:
             session.check_started("the checker was stopped")
-            raise ConfigError(f"the checker of the tests did not answer ({type(error).__name__}); no verdict.") from error
+            raise ConfigError(
+                f"the checker of the tests did not answer ({type(error).__name__}); no verdict."
+            ) from error
     if "v" not in reply:
         said = reply.get("exc", loaded)
         raise ConfigError(f"the checker of the tests failed ({str(said)[:200]}); there is no verdict on the program.")

@@ -150,4 +150,3 @@ def _interpreter(level: Level) -> tuple[str, str]:
         f"run as root, the landlock level steps down to the user nobody, who cannot read {home}, and there is no "
         "/usr/bin/python3. Install one or do not run as root. Nothing was run."
     )
-

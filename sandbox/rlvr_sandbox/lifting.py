@@ -92,7 +92,11 @@ class _Lifter:
                 function = checks[check]
             case _:
                 raise _NotLiftable
-        if function.decorator_list or len(function.args.args) != 1 or ast.unparse(function.args) != function.args.args[0].arg:
+        if (
+            function.decorator_list
+            or len(function.args.args) != 1
+            or ast.unparse(function.args) != function.args.args[0].arg
+        ):
             raise _NotLiftable
         found = []
         for statement in function.body:

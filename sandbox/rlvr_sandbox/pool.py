@@ -102,6 +102,7 @@ class Pool:
         self._idle: list[_Station] = []
         self._stations: list[_Station] = []
         self._waiting = 0
+        self._queued = 0
         self._level: Level | None = None
 
     @property
@@ -115,7 +116,7 @@ class Pool:
     def queue_depth(self) -> int:
         """Callers that are being served or wait to be."""
         with self._changed:
-            return self._waiting + len(self._stations) - len(self._idle)
+            return max(self._queued, self._waiting + len(self._stations) - len(self._idle))
 
     def run(
         self, code: str, stdin: str | bytes = "", limits: Limits | None = None, *, language: str = "python"
@@ -179,10 +180,23 @@ class Pool:
 
     async def _in_thread(self, call: Callable[[], _Result]) -> _Result:
         with self._changed:
+            self._refuse_if_full(self._queued)
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self.workers, thread_name_prefix="rlvr-sandbox")
             executor = self._executor
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
+            self._queued += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, call)
+        finally:
+            with self._changed:
+                self._queued -= 1
+
+    def _refuse_if_full(self, waiting: int) -> None:
+        if waiting >= self._max_waiting + self.workers:
+            raise SandboxUnavailableError(
+                f"{waiting} callers wait for {self.workers} sandbox workers already (max_waiting={self._max_waiting}). "
+                "Nothing was run. Ask again later, add workers or raise max_waiting."
+            )
 
     def _do(self, work: Callable[[_Station], _Result]) -> _Result:
         """Does it, and again on fresh workers where the sandbox and not the program was at fault."""
@@ -212,11 +226,7 @@ class Pool:
     @contextlib.contextmanager
     def _station(self, level: Level) -> Iterator[_Station]:
         with self._changed:
-            if self._waiting >= self._max_waiting:
-                raise SandboxUnavailableError(
-                    f"{self._waiting} callers wait for {self.workers} sandbox workers already (max_waiting="
-                    f"{self._max_waiting}). Nothing was run. Ask again later, add workers or raise max_waiting."
-                )
+            self._refuse_if_full(self._waiting + len(self._stations) - len(self._idle))
             self._waiting += 1
             try:
                 while not self._idle and len(self._stations) >= self.workers and not self._closed:

@@ -112,7 +112,7 @@ def _cases(tests: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _stdio_case(case: Mapping[str, Any]) -> StdioCase:
-    stdouts = case["any_of"] if "any_of" in case else [case.get("stdout")]
+    stdouts: Any = case["any_of"] if "any_of" in case else [case.get("stdout")]
     stdin = case.get("stdin", "")
     if not isinstance(stdin, str) or not stdouts or not all(isinstance(text, str) for text in stdouts):
         raise ConfigError(f"a stdio case is {str(case)[:80]!r}; it needs texts `stdin` and `stdout`. {_NOTHING_RUN}")
@@ -140,7 +140,9 @@ def _assert_tests(tests: Mapping[str, Any]) -> AssertTests:
         try:
             ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise ConfigError(f"the {what} of assert tests is no Python ({error}); every program would fail.") from error
+            raise ConfigError(
+                f"the {what} of assert tests is no Python ({error}); every program would fail."
+            ) from error
     return AssertTests(code, prelude, tuple(names))
 
 

@@ -9,6 +9,7 @@ import marshal
 import os
 import select
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr.errors import SandboxUnavailableError
+from rlvr_sandbox.cgroups import make_group
 from rlvr_sandbox.guest import linux
 from rlvr_sandbox.guest.protocol import REPORT, REQUEST, WHY_DISK, WHY_MEMORY
 
@@ -67,8 +69,10 @@ class Worker:
         self._run = 0
         self._ended: Ended | None = None
         self._reports = b""
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed by _release
         self._folder = _make_folder()
+        self._group = make_group() if sys.platform == "linux" and level != "unsafe" else None
+        self._kills = 0
         self._control, control = socket.socketpair()
         self._jobs, jobs = socket.socketpair()
         self._leash, leash = socket.socketpair()
@@ -85,6 +89,7 @@ class Worker:
             "python_home": python_home,
             "bwrap": bwrap,
             "tester": tester,
+            "cgroups": self._group.entrances if self._group else [],
         }
         keeper = os.path.join(_PACKAGE_FOLDER, "rlvr_sandbox", "guest", "keeper.py")
         handed = [control.fileno(), jobs.fileno(), leash.fileno(), *([host] if host >= 0 else [])]
@@ -128,6 +133,8 @@ class Worker:
         """Starts a job; the process there gets copies of `descriptors`."""
         self._run += 1
         self._ended = None
+        if self._group is not None:
+            self._group.allow(memory_watch_mb)
         try:
             with _file_with(marshal.dumps(job, 2)) as payload:
                 self._control.sendall(REQUEST.pack(b"m", self._run, memory_watch_mb))
@@ -178,9 +185,15 @@ class Worker:
             raise self._trouble(f"no process could be made for a run ({os.strerror(exit_code)})")
         if op == b"E" and run == self._run:
             unit = 1024 if sys.platform == "linux" else 1 << 20
-            self._ended = Ended(exit_code, why == WHY_MEMORY, why == WHY_DISK, cpu_ms / 1e3, peak_kb / unit)
+            out_of_memory = why == WHY_MEMORY or (exit_code == -signal.SIGKILL and self._killed_for_memory())
+            self._ended = Ended(exit_code, out_of_memory, why == WHY_DISK, cpu_ms / 1e3, peak_kb / unit)
             return True
         return False
+
+    def _killed_for_memory(self) -> bool:
+        kills = self._group.memory_kills() if self._group else 0
+        before, self._kills = self._kills, kills
+        return kills > before
 
     def _send(self, op: bytes) -> None:
         try:
@@ -254,6 +267,8 @@ class Worker:
             end.close()
         self._log.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._group is not None:
+            self._group.close()
 
 
 def _make_folder() -> str:
@@ -277,9 +292,9 @@ def others_can_enter(path: str) -> bool:
 def _file_with(data: bytes) -> IO[bytes]:
     # In memory where that exists: a full disk is no reason not to run a program.
     if hasattr(os, "memfd_create"):
-        file: IO[bytes] = open(os.memfd_create("job"), "w+b", buffering=0)
+        file: IO[bytes] = open(os.memfd_create("job"), "w+b", buffering=0)  # noqa: SIM115
     else:
-        file = tempfile.TemporaryFile(buffering=0)
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]

@@ -17,10 +17,19 @@ FUNCTION = {
 }
 PLAIN = {"kind": "assert", "code": "assert f(5) == [5, 'x']\nassert f(2) == [2, 'x']"}
 LOOP = {"kind": "assert", "code": "for n in range(4):\n    assert f(n) == [n, 'x']"}
-CHECK = {"kind": "assert", "code": "def check(candidate):\n    assert candidate(5) == 120\n    for n in (0, 1):\n        assert candidate(n) == 1\ncheck(f)"}
-MAPPED = {"kind": "assert", "code": "cases = [(1, 1), (2, 4)]\nassert all(map(lambda case: f(case[0]) == case[1], cases))"}
+CHECK = {
+    "kind": "assert",
+    "code": "def check(candidate):\n    assert candidate(5) == 120\n    for n in (0, 1):\n        assert candidate(n) == 1\ncheck(f)",
+}
+MAPPED = {
+    "kind": "assert",
+    "code": "cases = [(1, 1), (2, 4)]\nassert all(map(lambda case: f(case[0]) == case[1], cases))",
+}
 STACK = {"kind": "assert", "code": "s = Stack()\ns.push(1)\ns.push(2)\nassert s.pop() == 2\nassert len(s) == 1"}
-RAISES = {"kind": "assert", "code": "try:\n    f(-1)\nexcept Exception:\n    pass\nelse:\n    assert False\nfor n in (1,):\n    assert f(n) == 1"}
+RAISES = {
+    "kind": "assert",
+    "code": "try:\n    f(-1)\nexcept Exception:\n    pass\nelse:\n    assert False\nfor n in (1,):\n    assert f(n) == 1",
+}
 
 ANYTHING = """
 class Anything:

@@ -48,9 +48,7 @@ def test_a_killed_fork_server_costs_one_retry(level: str, descendants: Callable[
         assert pool.trouble == 1
 
 
-def test_a_fork_server_killed_in_mid_run_costs_one_retry(
-    level: str, descendants: Callable[[int], list[int]]
-) -> None:
+def test_a_fork_server_killed_in_mid_run_costs_one_retry(level: str, descendants: Callable[[int], list[int]]) -> None:
     with Pool(1, level=level) as pool, ThreadPoolExecutor(1) as executor:
         pool.judge(CODE, OK)
         before = set(descendants(os.getpid()))
@@ -85,7 +83,9 @@ def test_nothing_outlives_a_host_that_is_killed(level: str, descendants: Callabl
         "print('up', flush=True)\n"
         "pool.run('import os, time\\nif os.fork() == 0: os.setsid()\\nos.fork()\\ntime.sleep(60)')\n"
     )
-    host = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": _path()})
+    host = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": _path()}
+    )
     assert host.stdout is not None
     assert host.stdout.readline() == b"up\n"
     time.sleep(0.5)

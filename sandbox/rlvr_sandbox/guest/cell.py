@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from rlvr_sandbox.guest import linux
 
@@ -142,7 +142,15 @@ def _bwrap_command(config: dict[str, Any], *, root: bool) -> list[str]:
             os.mkdir(target)
             linux.bind(f"/proc/self/fd/{source}", target)
             os.close(source)
-    command = [config["bwrap"], "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
+    command = [
+        config["bwrap"],
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--as-pid-1",
+        "--hostname",
+        "sandbox",
+    ]
     for path, link in _shown_paths(config):
         if link is None:
             command += ["--ro-bind", home if path == config["python_home"] else path, path]

@@ -23,8 +23,8 @@ from typing import Any
 MAX_MESSAGE_BYTES = 16 << 20
 MAX_DEPTH = 150
 _BIG = 1 << 1000
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
-_MOMENTS = {"date": datetime.date, "datetime": datetime.datetime, "time": datetime.time}
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_MOMENTS: dict[str, Any] = {"date": datetime.date, "datetime": datetime.datetime, "time": datetime.time}
 
 
 class TooDeep(ValueError):
@@ -136,7 +136,7 @@ def decode(data: Any, make: Callable[[dict[str, Any]], Any], depth: int = 0) -> 
         case "t":
             return tuple(each(payload))
         case "d":
-            return {key: value for key, value in map(each, payload)}
+            return dict(map(each, payload))
         case "s":
             return set(each(payload))
         case "f":

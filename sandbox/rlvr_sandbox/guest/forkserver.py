@@ -7,36 +7,34 @@ how the run ended. Started as a script inside the cell; argv[1] is JSON, see `ce
 
 from __future__ import annotations
 
-import sys
-
-_arguments = __import__("json").loads(sys.argv[1])
-sys.path.insert(0, _arguments["package"])
-
-# What programs under test import all the time is paid for once, here. Not more: every page that an import dirties is
-# copied page table by page table at every fork, and what few programs use they can import themselves.
-import bisect  # noqa: F401
-import collections  # noqa: F401
 import contextlib
-import copy  # noqa: F401
-import datetime  # noqa: F401
 import errno
-import functools  # noqa: F401
 import gc
-import heapq  # noqa: F401
-import itertools  # noqa: F401
-import math  # noqa: F401
-import operator  # noqa: F401
+import json
 import os
 import random
-import re  # noqa: F401
 import select
 import signal
-import string  # noqa: F401
-import time  # noqa: F401
+import sys
 import typing
 
-from rlvr_sandbox.guest import linux, program, run, seccomp, usage
-from rlvr_sandbox.guest.protocol import REPORT, REQUEST, WHY_DISK, WHY_EXIT, WHY_KILLED, WHY_MEMORY
+_arguments = json.loads(sys.argv[1])
+sys.path.insert(0, _arguments["package"])
+
+from rlvr_sandbox.guest import linux, program, run, seccomp, usage  # noqa: E402  the line above finds it
+from rlvr_sandbox.guest.protocol import (  # noqa: E402
+    REPORT,
+    REQUEST,
+    WHY_DISK,
+    WHY_EXIT,
+    WHY_KILLED,
+    WHY_MEMORY,
+)
+
+# What programs under test import all the time is paid for once, here. Not more: every fork copies the page tables of all
+# that an import has touched, and what few programs use they can import themselves.
+for _name in ("bisect", "copy", "datetime", "heapq", "itertools", "math", "operator", "re", "string", "time"):
+    __import__(_name)
 
 _LINUX = sys.platform == "linux"
 _SAMPLE_MS = 40

@@ -30,6 +30,9 @@ def main() -> None:
     os.setsid()  # Ctrl-C at the host's terminal is the host's to handle
     if sys.platform == "linux":
         linux.adopt_orphans()
+    for entrance in config["cgroups"]:
+        with contextlib.suppress(OSError), open(entrance, "w") as file:
+            file.write("0")
     process = cell.start(config)
     os.close(config["control"])
     os.close(config["jobs"])

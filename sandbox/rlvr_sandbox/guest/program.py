@@ -74,10 +74,12 @@ def open_standard_streams() -> None:
     pipes in their place.
     """
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
-        io.open(0, "rb", closefd=False), encoding="utf-8", errors="surrogateescape"
+        open(0, "rb", closefd=False),  # noqa: SIM115
+        encoding="utf-8",
+        errors="surrogateescape",
     )
     for number, name, errors in ((1, "stdout", "surrogateescape"), (2, "stderr", "backslashreplace")):
-        binary: Any = io.open(number, "wb", closefd=False)
+        binary: Any = open(number, "wb", closefd=False)  # noqa: SIM115
         stream = io.TextIOWrapper(binary, encoding="utf-8", errors=errors, line_buffering=number == 2)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)

@@ -14,9 +14,7 @@ from typing import Any
 from rlvr_sandbox.guest import codec
 
 _EXCEPTIONS = {
-    name: value
-    for name, value in vars(builtins).items()
-    if isinstance(value, type) and issubclass(value, Exception)
+    name: value for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
 }
 # A solution that raises these could end a loop or a map() of the test early, and what was not compared cannot fail.
 _CONTROL_FLOW = (StopIteration, StopAsyncIteration)
@@ -134,7 +132,7 @@ class Peer:
         if own is not None:
             for name, data in described["d"].items():
                 setattr(error, str(name), self.decode(data))
-            own.__str__ = lambda self: text  # type: ignore[method-assign, assignment]
+            own.__str__ = lambda self: text  # type: ignore[method-assign]
         raise error
 
 
@@ -299,7 +297,7 @@ def _unary(name: str) -> Callable[..., Any]:
 
 
 def _not_equal(self: Remote, other: Any) -> bool:
-    return not self == other
+    return not self == other  # noqa: SIM201  this is what != means here
 
 
 for _name in ("lt", "le", "gt", "ge"):

@@ -20,13 +20,11 @@ from typing import Any, NamedTuple, NoReturn
 
 from rlvr_sandbox.guest import codec, linux, program, server
 
-NAMESPACES = (
-    linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
-)
+NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 _INSIDE_UID = 1000
 _MAX_FDS = 8
-_READABLE = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime",
-             "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full")  # fmt: skip
+_READABLE = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives",
+             "/etc/localtime", "/etc/ssl/openssl.cnf", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full")  # fmt: skip
 _MAIN_STACK_BYTES = 64 << 20
 _MAX_FILE_BYTES = 64 << 20
 _MAX_OPEN_FILES = 256

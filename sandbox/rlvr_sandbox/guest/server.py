@@ -21,7 +21,14 @@ EXCEPTIONS: dict[str, type[BaseException]] = {
     for name, value in vars(builtins).items()
     if isinstance(value, type) and issubclass(value, BaseException)
 }
-_UNARY = {"int": int, "float": float, "round": round, "abs": abs, "neg": operator.neg, "index": operator.index}
+_UNARY: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "round": round,
+    "abs": abs,
+    "neg": operator.neg,
+    "index": operator.index,
+}
 
 
 class Server:
@@ -115,7 +122,7 @@ class Server:
         return {"v": None}
 
     def _op_plain(self, request: dict[str, Any]) -> dict[str, Any]:
-        make = {"len": len, "bool": bool, "str": str, "repr": repr, "hash": hash}[request["f"]]
+        make: Any = {"len": len, "bool": bool, "str": str, "repr": repr, "hash": hash}[request["f"]]
         return {"v": self._encode(make(self._target(request)))}
 
     def _op_format(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -197,7 +204,13 @@ class Server:
         return {"k": "val", "v": self._encode(value)}
 
     def _exception(self, error: BaseException) -> dict[str, Any]:
-        described: dict[str, Any] = {"b": _builtin_base(type(error)), "c": type(error).__name__, "a": [], "d": {}, "s": ""}
+        described: dict[str, Any] = {
+            "b": _builtin_base(type(error)),
+            "c": type(error).__name__,
+            "a": [],
+            "d": {},
+            "s": "",
+        }
         try:
             described["s"] = str(error)[:2000]
             described["a"] = [self._encode(value) for value in BaseException.__getattribute__(error, "args")]

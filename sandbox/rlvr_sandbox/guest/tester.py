@@ -19,9 +19,7 @@ from rlvr_sandbox.guest.proxy import CompileFailed, Peer, SolutionGone, class_pr
 
 _BUILTINS = frozenset(dir(builtins))
 _EXCEPTIONS = {
-    name: value
-    for name, value in vars(builtins).items()
-    if isinstance(value, type) and issubclass(value, Exception)
+    name: value for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
 }
 
 
@@ -48,7 +46,7 @@ def _note(error: BaseException, report: dict[str, Any]) -> None:
     elif isinstance(error, SolutionGone):
         verdict, text = "RE", "the solution's process ended during the test"
     else:
-        kinds = {AssertionError: "WA", MemoryError: "MLE"}
+        kinds: dict[type, str] = {AssertionError: "WA", MemoryError: "MLE"}
         verdict, text = kinds.get(type(error), "RE"), _text(error)
     report["cases"].append(verdict)
     report["gone"] = isinstance(error, SolutionGone)
@@ -102,15 +100,13 @@ def _from_solution(peer: Peer, name: str, described: dict[str, Any]) -> tuple[An
 
 
 def _function(peer: Peer, name: str, is_coroutine: bool) -> Callable[..., Any]:
-    if is_coroutine:
+    def plain(*arguments: Any, **keywords: Any) -> Any:
+        return peer.call({"n": name}, arguments, keywords)
 
-        async def proxy(*arguments: Any, **keywords: Any) -> Any:
-            return peer.call({"n": name}, arguments, keywords)
-    else:
+    async def coroutine(*arguments: Any, **keywords: Any) -> Any:
+        return peer.call({"n": name}, arguments, keywords)
 
-        def proxy(*arguments: Any, **keywords: Any) -> Any:
-            return peer.call({"n": name}, arguments, keywords)
-
+    proxy: Callable[..., Any] = coroutine if is_coroutine else plain
     proxy.__name__ = proxy.__qualname__ = name
     return proxy
 
@@ -120,5 +116,3 @@ def _text(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"[:500]
     except Exception:
         return type(error).__name__
-
-
