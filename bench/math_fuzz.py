@@ -38,7 +38,10 @@ def soup(rng: random.Random) -> str:
 
 def noise(rng: random.Random) -> str:
     """Any characters."""
-    return "".join(chr(rng.choice((rng.randrange(128), rng.randrange(0x3000), rng.randrange(0x110000)))) for _ in range(rng.randint(1, 60)))
+    return "".join(
+        chr(rng.choice((rng.randrange(128), rng.randrange(0x3000), rng.randrange(0x110000))))
+        for _ in range(rng.randint(1, 60))
+    )
 
 
 def expression(rng: random.Random, depth: int = 3) -> str:
@@ -108,7 +111,15 @@ def main() -> None:
     for count in range(1, options.inputs + 1):
         kind = rng.random()
         base = expression(rng) if not corpus or rng.random() < 0.5 else rng.choice(corpus)
-        text = noise(rng) if kind < 0.1 else soup(rng) if kind < 0.35 else base if kind < 0.5 else mutate(rng, base, soup(rng))
+        text = (
+            noise(rng)
+            if kind < 0.1
+            else soup(rng)
+            if kind < 0.35
+            else base
+            if kind < 0.5
+            else mutate(rng, base, soup(rng))
+        )
         if rng.random() < 0.3:
             text = f"\\boxed{{{text}}}"
         gold = rng.choice(corpus) if corpus and rng.random() < 0.5 else expression(rng, 2)
@@ -131,7 +142,11 @@ def main() -> None:
             if spent > options.slow_s:
                 failed(f"{spent:.2f} s: {left!r} {right!r}")
         if count % 50_000 == 0:
-            print(f"{count:,} inputs, {len(failures)} failures, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"{count:,} inputs, {len(failures)} failures, {time.perf_counter() - started:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     print(f"inputs {options.inputs:,}  seed {options.seed}  verdicts {dict(reasons)}")
     print(f"slowest {slowest:.3f} processor seconds: {slowest_input[:300]}")
     print(f"failures {len(failures)}")

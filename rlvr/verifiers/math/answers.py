@@ -40,6 +40,19 @@ _BASE_WORDS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
                "eleven": 11, "twelve": 12, "sixteen": 16, "binary": 2, "hex": 16}  # fmt: skip
 
 
+MAX_TREE_DEPTH = 60
+
+
+def deeper_than(node: Node, limit: int) -> bool:
+    """Whether a tree has more levels than a limit: `2!!!!!` is flat to read and deep to compute."""
+    level = [node]
+    for _ in range(limit):
+        level = [arg for parent in level for arg in parent.args]
+        if not level:
+            return False
+    return True
+
+
 def parse(text: str) -> Parsed:
     """The tree of an answer's text. Raises UnreadableError if it is empty or beyond a budget."""
     stripped = strip_wrappers(text)
@@ -60,7 +73,10 @@ def _parse_stripped(stripped: str, nesting: int) -> Node:
         cleaned = cleaned.replace("$", "\\$")
     tokens = tokenize(cleaned)
     try:
-        return AnswerParser(tokens).answer()
+        node = AnswerParser(tokens).answer()
+        if deeper_than(node, MAX_TREE_DEPTH):
+            raise UnreadableError("nested too deeply")
+        return node
     except (UnreadableError, ValueError, RecursionError) as error:
         if isinstance(error, UnreadableError) and error.args[0] == "nested too deeply":
             raise

@@ -78,7 +78,9 @@ class BracketParser(Cursor):
         bars, self.bars = self.bars, 0
         builder, self.in_builder = self.in_builder, True
         node = self.listing()
-        if self.token.kind == "end" and node.kind == "list" and node.value == "and":  # a brace before a system has no partner
+        if (
+            self.token.kind == "end" and node.kind == "list" and node.value == "and"
+        ):  # a brace before a system has no partner
             self.depth -= 1
             self.bars, self.in_builder = bars, builder
             return node
@@ -153,7 +155,9 @@ class BracketParser(Cursor):
         self.in_integral -= 1
         if self.differential and not self.is_differential():
             variable, self.differential = symbol(self.differential), ""
-            return Node("big", (body, variable) if lower is None or upper is None else (body, variable, lower, upper), "int")
+            return Node(
+                "big", (body, variable) if lower is None or upper is None else (body, variable, lower, upper), "int"
+            )
         if not self.is_differential():
             if body.kind == "mul" and body.args[0].kind == "sym" and body.args[0].value == "d":
                 raise UnreadableError("an integral without its letter")

@@ -134,6 +134,9 @@ class Comparer:
         if node.kind == "list" and any(declares(arg) for arg in node.args):
             kept = tuple(arg for arg in node.args if not declares(arg))
             node = node._replace(args=kept) if kept else node
+        if node.kind == "list" and 1 < len(node.args) < 5:  # `1/2 or 0.5` is one answer
+            kept = tuple(distinct(list(node.args)))
+            node = kept[0] if len(kept) == 1 else node
         if node.kind in ("set", "list") and len(node.args) == 1 and node.args[0].kind != "sym":
             return self.plain(node.args[0])
         if node.kind in ("mul", "add", "pow", "call") and contains(node, frozenset({"matrix"})):
@@ -285,7 +288,7 @@ class Comparer:
         return self.expressions.proportional(left, right, positive=a.value != "!=")
 
     def equations(self, a: tuple[Node, Node], b: tuple[Node, Node]) -> bool:
-        if a[0].kind == b[0].kind:
+        if self.policy.rename and a[0].kind == b[0].kind:
             a, b = canonical_function(a), canonical_function(b)
         if self.same(a[0], b[0]) and self.same(a[1], b[1]):
             return True

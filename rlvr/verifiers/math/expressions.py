@@ -220,7 +220,12 @@ class ExpressionParser(NameParser):
         if token.kind == "s" and token.value in ("+", "-", "*") and not self.starts_after(1):
             self.at += 1
             return call("mark" + token.value, base)
-        if token.kind == "s" and token.value == "{" and self.ahead().value in ("+", "-", "*") and self.ahead(2).value == "}":
+        if (
+            token.kind == "s"
+            and token.value == "{"
+            and self.ahead().value in ("+", "-", "*")
+            and self.ahead(2).value == "}"
+        ):
             mark = self.ahead().value
             self.at += 3
             return call("mark" + mark, base)

@@ -234,6 +234,8 @@ def _answer_line(tail: str, offset: int, policy: Policy, *, after_box: bool) -> 
             continue
         text, end = found
         refined = _refined(text, policy)
+        if after_box and not (any(character.isdigit() for character in refined) or len(refined) < 3):
+            continue
         if after_box and (
             refined != text.strip() or len(_PLAIN_WORD.findall(re.sub(r"\\text\{[^{}]*\}", "", text))) > 1
         ):
@@ -277,6 +279,8 @@ def _line_content(tail: str, begin: int) -> tuple[str, int] | None:
     if end is not None and end.start() > 0:
         line = line[: end.start()]
     line = line.strip()
+    if line.endswith(".") and line[-2:-1].isdigit():
+        line = line[:-1]
     return (line, begin + len(line)) if line else None
 
 

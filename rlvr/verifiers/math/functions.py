@@ -18,7 +18,8 @@ SEVERAL_ARGUMENTS = frozenset({"gcd", "lcm", "max", "min", "binom"})
 GREEK = frozenset(
     str.split(
         "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi omega"
-        " Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial aleph imath jmath Re Im triangle angle square"
+        " Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial aleph imath jmath Re Im"
+        " triangle angle square"
     )
 )
 GREEK_VARIANTS = {"varepsilon": "epsilon", "vartheta": "theta", "varphi": "phi", "varrho": "rho", "varsigma": "sigma",

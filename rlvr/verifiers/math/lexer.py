@@ -80,9 +80,11 @@ _SPACES = re.compile(
 _ESCAPED_TWICE = re.compile(
     r"\\\\(?=(?:[dt]?frac|sqrt|left|right|pi|text|circ|cdot|times|infty|leq?|geq?|cup|in|boxed|theta|pm)(?![A-Za-z]))"
 )
-_DECLARATION = re.compile(r"\(\s*([A-Za-z])\s*\\in\s*(\\mathbb\s*\{?\s*[A-Z]\s*\}?(?:\^[+*])?|\\mathbf\{[A-Z]\}|[ZNQR])\s*\)")
+_DECLARATION = re.compile(
+    r"\(\s*([A-Za-z])\s*\\in\s*(\\mathbb\s*\{?\s*[A-Z]\s*\}?(?:\^[+*])?|\\mathbf\{[A-Z]\}|[ZNQR])\s*\)"
+)
 _STRAY_POINT = re.compile(r"(?<![.\s])\s*\.\s*(?=[\])}](?:\s|$))")
-_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 _BRACED_COMMA = re.compile(
     r"(?<=\d)\s*(?:\{,\}|,\\!|\\!,|\\!\\,)\s*(?=\d{3})|(?<=\d)(?:\\,|\{\\,\}|\\ |\\!|~)(?=\d{3}(?!\d))"
 )

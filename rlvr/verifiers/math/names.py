@@ -255,6 +255,8 @@ class NameParser(BracketParser):
 
     def apply(self, name: str, arguments: tuple[Node, ...], base: Node | None) -> Node:
         first = arguments[0]
+        if name == "binom" and len(arguments) != 2:
+            raise UnreadableError("a binomial of other than two numbers")
         if name == "sqrt":
             return power(first, number(Fraction(1, 2)))
         if name == "cbrt":
