@@ -18,6 +18,7 @@ from rlvr.generation.seeds import derive_seed
 from rlvr.scoring import ScoringPool
 from rlvr.task import Task
 from rlvr.tracking import RunFolder, rollout_files
+from rlvr.trajectory import Trajectory
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import (
     TrainerState,
@@ -37,6 +38,7 @@ from rlvr_trainers.reward_model import RewardModel
 from rlvr_trainers.rollouts import Collected, check_faults, collect, replayed
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.sampler import TaskSampler
+from rlvr_trainers.thinking import chat_template, with_format
 from rlvr_trainers.weight_sync import sync_weights
 
 Metrics = dict[str, float]
@@ -147,12 +149,18 @@ class Run:
                     refill_rounds=refill_rounds,
                     keep_dead=keep_dead,
                     max_turns=config.max_turns,
-                    judge=self.judge and self.judge.judge,
+                    judge=self.add_parts,
                 )
         check_faults(collected.groups, limit=config.max_fault_share)
         if _due(step, config.rollouts_every):
             self.folder.write_rollouts(step, (t for group in collected.groups for t in group))
         return collected
+
+    def add_parts(self, group: list[Trajectory]) -> list[Trajectory]:
+        """The group with what the run itself adds to the Scores: the format, and the reward model's opinion."""
+        if self.config.format_part:
+            group = with_format(group)
+        return group if self.judge is None else self.judge.judge(group)
 
     @property
     def importance(self) -> str:
@@ -312,6 +320,8 @@ def open_run(
     sampler.check(config.prompts_per_step)
     unseen = eval_tasks(config.mix, config.eval_tasks, seed=config.seed) if config.eval_tasks else []
     tokenizer = load_tokenizer(config.model if checkpoint is None else checkpoint)
+    if config.chat_template:
+        tokenizer.chat_template = chat_template(config.chat_template)
     learner = _open_learner(config, checkpoint)
     state = TrainerState() if checkpoint is None else load_state(checkpoint, learner.model)
     if state.step >= config.steps:
@@ -333,6 +343,8 @@ def open_run(
             engine, shared = open_engine(config.engine, learner.model, tokenizer, path=config.model, options=options)
         else:
             shared = False
+        if config.chat_template:
+            engine.tokenizer.chat_template = tokenizer.chat_template
         run = Run(config, state, tokenizer, learner, engine, shared, pool, sampler, folder, unseen, progress)
         if config.reward_model:
             run.judge = RewardModel(config.reward_model, device=learner.device, token_budget=config.token_budget)

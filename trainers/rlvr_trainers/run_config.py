@@ -14,6 +14,7 @@ from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
 from rlvr_trainers.rollouts import RewardTerms
 from rlvr_trainers.sampler import EnvConfig, env_mix
 from rlvr_trainers.shapes import unknown_name
+from rlvr_trainers.thinking import chat_template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,9 @@ class RunConfig:
     seed: int = 0
     """Names every random choice of the run."""
 
+    chat_template: str = ""
+    """How a prompt is written, where it is not the tokenizer's own way: Jinja text, or `think`, which asks a base model to
+    think in tags. It is saved with the model."""
     steps: int = 100
     """Batches of rollouts to train on."""
     prompts_per_step: int = 32
@@ -94,6 +98,8 @@ class RunConfig:
 
     part_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of named parts of a Score, such as `format`, beside the outcome's 1. Without it only the outcome counts."""
+    format_part: bool = False
+    """Look whether answers have the form `<think>...</think><answer>...</answer>`, as part `format` of every Score."""
     reward_model: str = ""
     """Folder of a trained reward model that judges beside the verifier, as part `reward_model` of every Score. In a recipe
     with a [reward_model] stage it is the one made there."""
@@ -140,6 +146,8 @@ class RunConfig:
             )
         if not 0 <= self.max_fault_share <= 1:
             raise ConfigError(f"max_fault_share is {self.max_fault_share}; it is a share, from 0 to 1")
+        if self.chat_template:
+            chat_template(self.chat_template)
         self.optimizer()
 
     @property
