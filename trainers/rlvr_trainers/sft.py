@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -19,16 +20,20 @@ from torch import Tensor
 import rlvr
 from rlvr.chat import encode, prompt_ids
 from rlvr.errors import ConfigError
+from rlvr.generation.engine import Sampling
 from rlvr.generation.loading import load_model, load_tokenizer
 from rlvr.generation.seeds import derive_seed
+from rlvr.generation.transformers import TransformersEngine
+from rlvr.scoring import ScoringPool
 from rlvr.tracking import RunFolder, read_rollouts, rollout_files
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
+from rlvr_trainers.evaluation import evaluate
 from rlvr_trainers.learner import Learner, best_device
 from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
-from rlvr_trainers.sampler import EnvConfig, env_mix
+from rlvr_trainers.sampler import EnvConfig, TaskSampler, env_mix
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,14 @@ class SFTConfig:
     """Gradients with a larger norm are scaled down to it."""
     token_budget: int = 16_384
     """Padded tokens of a micro-batch; it changes memory and speed, not the update."""
+    stop_at_accuracy: float = 0.0
+    """Stop before `steps` when this share of sampled answers to other training tasks is right; 0 never looks."""
+    accuracy_every: int = 20
+    """Updates between two looks."""
+    accuracy_tasks: int = 100
+    """Tasks a look samples one answer to."""
+    max_tokens: int = 256
+    """Longest such answer, in tokens."""
     seed: int = 0
     """Names the examples and their order."""
     trackers: tuple[str, ...] = ()
@@ -77,6 +90,11 @@ class SFTConfig:
             raise ConfigError(
                 f"sft has steps={self.steps}, batch_size={self.batch_size}, examples={self.examples}; nothing would be "
                 "learned. Give at least 1 of each"
+            )
+        if not 0 <= self.stop_at_accuracy <= 1 or self.accuracy_every < 1 or self.accuracy_tasks < 1:
+            raise ConfigError(
+                f"sft has stop_at_accuracy={self.stop_at_accuracy}, accuracy_every={self.accuracy_every}, "
+                f"accuracy_tasks={self.accuracy_tasks}; the first is a share from 0 to 1, the others at least 1"
             )
 
     def optimizer(self) -> OptimizerConfig:
@@ -121,7 +139,8 @@ def train_sft(config: SFTConfig, *, quiet: bool = False) -> Path:
     )
     folder = RunFolder(config.out, config_toml=recipe_toml(sft=config), trackers=config.trackers)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    with Progress("sft", config.steps, quantity="loss", quiet=quiet) as progress:
+    look = _Look(config, learner, tokenizer) if config.stop_at_accuracy else None
+    with Progress("sft", config.steps, quantity="loss", quiet=quiet) as progress, look or nullcontext():
         for step in range(1, config.steps + 1):
             begin = time.perf_counter()
             chosen = draw_examples(examples, config.batch_size, step, config.seed)
@@ -139,12 +158,45 @@ def train_sft(config: SFTConfig, *, quiet: bool = False) -> Path:
 
             metrics = learner.update(batch, loss, entropy="none")
             tokens = int(batch.lengths_B.sum())
-            folder.log({**metrics, "tokens_per_s": tokens / (time.perf_counter() - begin)}, step=step)
+            metrics["tokens_per_s"] = tokens / (time.perf_counter() - begin)
+            if look is not None and step % config.accuracy_every == 0:
+                metrics["accuracy"] = look.accuracy()
+            folder.log(metrics, step=step)
             progress.update(step, value=metrics["loss"], tokens=tokens)
-    state = TrainerState(step=config.steps, learner=learner.state_dict())
+            if metrics.get("accuracy", 0.0) >= config.stop_at_accuracy > 0:
+                progress.say(f"sft stops at step {step}: {metrics['accuracy']:.1%} of sampled answers are right")
+                break
+    state = TrainerState(step=step, learner=learner.state_dict())
     path = save_checkpoint(folder.checkpoints, state, learner.model, tokenizer)
     folder.close()
     return path
+
+
+class _Look:
+    """Samples answers to training tasks on the way, to see how far the cold start has come."""
+
+    def __init__(self, config: SFTConfig, learner: Learner, tokenizer: Any) -> None:
+        self._mix = env_mix(config.env, config.level, config.knobs, config.envs)
+        self._tasks = TaskSampler(self._mix, seed=derive_seed("sft look", config.seed)).draw(
+            config.accuracy_tasks, step=0
+        )
+        self._engine = TransformersEngine.shared(learner.model, tokenizer)
+        self._sampling = Sampling(max_tokens=config.max_tokens)
+        self._learner, self._seed = learner, config.seed
+
+    def accuracy(self) -> float:
+        """Share of one sampled answer to each task that is right."""
+        with self._learner.autocast():
+            return evaluate(
+                self._engine, self._tasks, pool=self._pool, sampling=self._sampling, seed=self._seed
+            ).accuracy
+
+    def __enter__(self) -> Self:
+        self._pool = ScoringPool()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.close()
 
 
 def worked_examples(config: SFTConfig, tokenizer: Any) -> list[Example]:

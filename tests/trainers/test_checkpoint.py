@@ -1,0 +1,168 @@
+"""A checkpoint is whole or it is not there, whatever stops its writing, and it fits only the model it was made of."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlvr.errors import CheckpointError
+from rlvr_trainers.checkpoint import (
+    STATE_FILE,
+    TrainerState,
+    latest_checkpoint,
+    list_checkpoints,
+    load_state,
+    random_states,
+    restore_random_states,
+    save_checkpoint,
+)
+from rlvr_trainers.tiny import build_tiny_model
+
+
+@pytest.fixture
+def parts(tiny_model):
+    return AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
+
+
+def save(folder: Path, parts, step: int, update: int = 0, **options) -> Path:
+    state = TrainerState(step=step, update=update, buffer={"batch": {"x": torch.arange(3)}}, counters={"a": 1.5})
+    return save_checkpoint(folder, state, *parts, **options)
+
+
+def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_what_was_saved_comes_back_and_the_folder_is_an_ordinary_model(tmp_path, parts):
+    path = save(tmp_path, parts, 10, 2)
+    assert path.name == "step-000010-002"
+    state = load_state(path, parts[0])
+    assert (state.step, state.update, state.counters) == (10, 2, {"a": 1.5})
+    assert torch.equal(state.buffer["batch"]["x"], torch.arange(3))
+    again = AutoModelForCausalLM.from_pretrained(path)
+    assert all(torch.equal(a, b) for a, b in zip(parts[0].parameters(), again.parameters(), strict=True))
+    assert AutoTokenizer.from_pretrained(path).encode("ab") == parts[1].encode("ab")
+
+
+def test_only_the_newest_are_kept_and_updates_come_after_their_step(tmp_path, parts):
+    for step, update in ((1, 0), (1, 1), (1, 2), (2, 0)):
+        save(tmp_path, parts, step, update, keep=3)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000001-001", "step-000001-002", "step-000002"]
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_the_weight_that_differs(tmp_path, parts):
+    path = save(tmp_path, parts, 1)
+    other = build_tiny_model(tmp_path / "other", alphabet="abcd\n", layers=1, hidden=16, heads=2)
+    with pytest.raises(CheckpointError, match=r"another model: .*\[32\] there and \[16\] here"):
+        load_state(path, AutoModelForCausalLM.from_pretrained(other))
+
+
+def test_a_torn_state_is_damage_and_not_a_traceback(tmp_path, parts):
+    path = save(tmp_path, parts, 1)
+    whole = (path / STATE_FILE).read_bytes()
+    (path / STATE_FILE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_state(path, parts[0])
+
+
+def test_a_folder_without_state_and_a_run_without_checkpoint_say_so(tmp_path, tiny_model, parts):
+    with pytest.raises(CheckpointError, match=STATE_FILE):
+        load_state(tiny_model, parts[0])
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        latest_checkpoint(tmp_path)
+
+
+def test_a_state_that_would_run_code_is_not_unpickled(tmp_path, parts):
+    path = save(tmp_path, parts, 1)
+
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    torch.save({"format": 1, "step": Hostile()}, path / STATE_FILE)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_state(path, parts[0])
+    assert not (tmp_path / "owned").exists()
+
+
+WRITE_UNTIL_FULL = """
+    import resource, signal, sys
+    from pathlib import Path
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from rlvr.errors import CheckpointError
+    from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(sys.argv[1]), AutoTokenizer.from_pretrained(sys.argv[1])
+    folder = Path(sys.argv[2])
+    save_checkpoint(folder, TrainerState(step=1), model, tokenizer)
+    # No file may grow past this: writes fail as they do when the disk is full.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+    try:
+        save_checkpoint(folder, TrainerState(step=2), model, tokenizer)
+    except CheckpointError as fault:
+        print(fault)
+    else:
+        sys.exit("the checkpoint was written past the limit")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [100, 20_000])  # the first file fails, or one after it does
+def test_a_full_disk_is_an_error_that_leaves_the_checkpoint_before_it_intact(tmp_path, tiny_model, parts, limit):
+    process = run_python(WRITE_UNTIL_FULL, str(tiny_model), str(tmp_path / "run"), str(limit))
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "could not be written" in out
+    assert "Earlier checkpoints are intact" in out
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["step-000001"]
+    assert load_state(tmp_path / "run" / "step-000001", parts[0]).step == 1
+
+
+WRITE_FOR_EVER = """
+    import sys
+    from pathlib import Path
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(sys.argv[1]), AutoTokenizer.from_pretrained(sys.argv[1])
+    for turn in range(100_000):
+        save_checkpoint(Path(sys.argv[2]), TrainerState(step=turn % 3), model, tokenizer, keep=2)
+        print(turn, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path, tiny_model, parts):
+    rng = random.Random(0)
+    for round_number in range(4):
+        run = tmp_path / f"run{round_number}"
+        process = run_python(WRITE_FOR_EVER, str(tiny_model), str(run / "checkpoints"))
+        for _ in range(3):
+            assert process.stdout.readline(), process.stderr.read()
+        time.sleep(rng.random() * 0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        load_state(latest_checkpoint(run), parts[0])
+
+
+def test_global_generators_are_put_back_where_they_were():
+    states = random_states()
+    drawn = random.random(), torch.rand(2).tolist()
+    restore_random_states(states)
+    assert (random.random(), torch.rand(2).tolist()) == drawn
