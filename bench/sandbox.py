@@ -4,7 +4,7 @@
 
 The peers, written here because neither is a package to import:
 
-    bwrap     a fresh `bwrap --unshare-all` with `python -I -S` per run; the right output on stdout passes
+    bwrap     a fresh `prlimit bwrap --unshare-all python -I -S` per run; the right output on stdout passes
     checker   the design of openai/human-eval's execution.py (6d43fb9): a Manager and a Process per problem, the solution and
               its test exec'ed together there under a timer, an exception is a failure. No isolation, and forgeable.
 
@@ -44,7 +44,9 @@ PROGRAM = "print(sum(map(int, input().split())))"
 def bwrap_run(code: str, stdin: str) -> str:
     """One program in a bubblewrap of its own."""
     python = os.path.realpath("/usr/bin/python3")
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr"]
+    # The same limits; what is set before exec is set by a program, since preexec_fn is not safe in a process with threads.
+    command = ["prlimit", "--cpu=6", f"--as={600 << 20}", f"--fsize={64 << 20}", "--nofile=256", "--core=0"]
+    command += ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr"]
     for name in ("/bin", "/lib", "/lib64"):
         if os.path.islink(name):
             command += ["--symlink", os.readlink(name), name]
