@@ -142,6 +142,10 @@ def _endpoint(address: str, served_name: str | None) -> OpenModel:
 
 def _local(text: str, kind: str) -> OpenModel:
     folder = Path(text)
+    if text.startswith(("/", ".", "~")) and not folder.is_dir():  # said at once, not after torch was imported
+        raise ConfigError(
+            f"model folder {text!r} does not exist; give a folder or a hub name such as 'Qwen/Qwen2.5-0.5B'"
+        )
     is_adapter = (folder / "adapter_config.json").is_file()
     facts: dict[str, Any] = {"source": _shown(folder), "engine": kind}
     if folder.is_dir():

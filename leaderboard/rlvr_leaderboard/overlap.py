@@ -1,19 +1,22 @@
 """Did the model see the items? Overlap between what a run trained on and what an evaluation asks.
 
 Two looks. Exact: the same content key. 13-gram: thirteen words in a row that also stand in a training prompt, the measure
-that GPT-3's report and most later ones use (Brown et al. 2020, arXiv:2005.14165, appendix C). Templated tasks share their
-wording by design, so a 13-gram that stands in many items of either side is wording and not evidence: it counts if at most
-`RARE` evaluation items and `RARE` training prompts have it.
+that GPT-3's report and most later ones use (Brown et al. 2020, arXiv:2005.14165, appendix C).
+
+Wording that is shared by design is no evidence. Tasks of one generator are worded alike, and its splits share no content, so
+between them only exact overlap counts. Elsewhere a 13-gram counts if at most `RARE` evaluation items and `RARE` training
+prompts have it: what stands in more is an instruction that a prompt template puts around every question.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import rlvr
+from rlvr.errors import RlvrError
 from rlvr.task import Task
 
 GRAM = 13
@@ -62,15 +65,31 @@ def overlap(evaluation: Iterable[Task], training: Iterable[Task]) -> Overlap:
             holders.setdefault(gram, set()).add(name)
     rare = {gram: names for gram, names in holders.items() if len(names) <= RARE}
     exact: set[str] = set()
-    seen: Counter[int] = Counter()
+    seen: dict[int, list[str]] = {}
     count = 0
     for task in training:
         count += 1
         if task.key in keys:
             exact.add(keys[task.key])
-        seen.update(gram for gram in set(_grams(task.text)) if gram in rare)
-    partial = {name for gram, times in seen.items() if times <= RARE for name in rare[gram]} - exact
-    return Overlap(len(items), count, sorted(exact), sorted(partial))
+        for gram in set(_grams(task.text)) & rare.keys():
+            seen.setdefault(gram, []).append(task.env_id)
+    generated = {env_id for env_id in {task.env_id for task in items.values()} if _is_generated(env_id)}
+    partial = {
+        name
+        for gram, sources in seen.items()
+        if len(sources) <= RARE
+        for name in rare[gram]
+        if (env_id := items[name].env_id) not in generated or any(source != env_id for source in sources)
+    }
+    return Overlap(len(items), count, sorted(exact), sorted(partial - exact))
+
+
+def _is_generated(env_id: str) -> bool:
+    """True for the tasks of a generator; False for rows, and for what is not installed here and cannot be told."""
+    try:
+        return rlvr.spec(env_id).kind != "rows"
+    except RlvrError:
+        return False
 
 
 def _grams(text: str) -> Iterator[int]:

@@ -155,8 +155,16 @@ def _overall(row: Row, columns: list[Column]) -> Payload:
     return {
         **{name: round(found[name], 4) for name in ("mean", "low", "high", "truncated") if name in found},
         "tokens": round(found.get("tokens_mean", 0.0), 1),
+        "items": found.get("items"),
+        "k": _runs(row),
         **({"pass": [int(best), round(sum(each[best][0] for each in passed) / len(passed), 4)]} if best else {}),
     }
+
+
+def _runs(row: Row) -> str:
+    """Runs an item: one number, or the span over environments."""
+    runs = sorted({int(facts["k"]) for facts in row.record.environments.values() if facts.get("k")})
+    return "" if not runs else str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
 
 
 def _record_payload(row: Row, columns: list[Column]) -> Payload:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, RlvrError
 from rlvr_leaderboard.board import Board, make_board
 from rlvr_leaderboard.pages import data_script, page_html
 from rlvr_leaderboard.payloads import (
@@ -122,13 +122,17 @@ def application(live: LiveBoard) -> Any:
             return PlainTextResponse("there is no such data", status_code=404)
         return Response(text, media_type="text/javascript")
 
+    def damaged(request: Request, fault: Exception) -> Response:
+        return PlainTextResponse(str(fault), status_code=500)
+
     return Starlette(
+        exception_handlers={RlvrError: damaged},
         routes=[
             Route("/", page),
             Route("/index.json", index),
             Route("/version", version),
             Route("/data/{name}.js", data),
-        ]
+        ],
     )
 
 
