@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import threading
 from typing import Any
 
 from rlvr import plugins
@@ -16,6 +17,8 @@ LENGTH = struct.Struct("<Q")
 PROGRESS = struct.Struct("<qd")
 """Index of the item being judged, and the monotonic time it was begun at."""
 EMPTY_PROGRESS = PROGRESS.pack(-1, 0.0)
+_by_value_lock = threading.Lock()
+"""cloudpickle keeps its list of modules for the whole process, and every worker's thread defines its environments."""
 
 
 def definition(env_id: str) -> bytes | None:
@@ -33,13 +36,14 @@ def definition(env_id: str) -> bytes | None:
     module = sys.modules.get(found.module)
     by_value = module is not None and found.module != "__main__"
     try:
-        if by_value:
-            cloudpickle.register_pickle_by_value(module)
-        try:
-            return bytes(cloudpickle.dumps(found))
-        finally:
+        with _by_value_lock:
             if by_value:
-                cloudpickle.unregister_pickle_by_value(module)
+                cloudpickle.register_pickle_by_value(module)
+            try:
+                return bytes(cloudpickle.dumps(found))
+            finally:
+                if by_value:
+                    cloudpickle.unregister_pickle_by_value(module)
     except Exception as fault:  # pickling calls the author's code
         raise EnvironmentFault(
             f"{env_id} was registered in {found.module} and cannot be sent to a scoring process: {fault}. "
