@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.errors import EnvironmentFault
-from rlvr_envs.tools.store import Store, diff
+from rlvr_envs.tools.store import Contents, Store, contents, diff
 from rlvr_envs.tools.world import Call, Expected, Request, Unsuitable, World, judge
 
 MAX_DRAWS = 100
@@ -23,6 +23,8 @@ class Scenario:
     snapshot: bytes
     digest: str
     """sha256 of the rows, in hexadecimal digits."""
+    contents: Contents
+    """The rows of the first state."""
     request: Request
     expected: Expected
     plan: tuple[Call, ...]
@@ -42,14 +44,14 @@ def draw(world: World, rng: random.Random, size: int, writes: int, failures: flo
     refused = rng.random() < refuse
     for _ in range(MAX_DRAWS):
         store = Store(world.ddl, world.tables)
-        content = world.populate(rng, size)
-        for table, rows in content.items():
+        drawn = world.populate(rng, size)
+        for table, rows in drawn.items():
             store.insert(table, rows)
         request = _suitable(world, rng, store, writes)
         if request is None:
             continue
         calls, answer = world.plan(store.fork(), request)
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(drawn).encode()).hexdigest()
         if refused:
             return _refused(world, rng, store, digest, request, calls)
         expected = world.expect(store, request)
@@ -57,7 +59,9 @@ def draw(world: World, rng: random.Random, size: int, writes: int, failures: flo
         if answer is not None:
             last["arguments"]["answer"] = answer
         failing = frozenset(i for i in range(400) if rng.random() < failures) if failures else frozenset()
-        scenario = Scenario(store.snapshot(), digest, request, expected, (*calls, last), failing_calls=failing)
+        scenario = Scenario(
+            store.snapshot(), digest, contents(store), request, expected, (*calls, last), failing_calls=failing
+        )
         _prove(world, store, scenario, answer)
         return scenario
     raise EnvironmentFault(
@@ -88,7 +92,7 @@ def _refused(
         removed, refusal, slots, open_text, answer = "", f"rule {number}", (), "", ""
     last: Call = {"name": "submit", "arguments": {"status": "refused", "detail": refusal}}
     asked = Request(request.kind, text, request.params, answer, open_text, slots)
-    return Scenario(store.snapshot(), digest, asked, Expected(), (last,), refusal=refusal, removed_tool=removed)
+    return Scenario(store.snapshot(), digest, contents(store), asked, Expected(), (last,), refusal, removed)
 
 
 def _prove(world: World, store: Store, scenario: Scenario, answer: Any) -> None:
@@ -97,7 +101,7 @@ def _prove(world: World, store: Store, scenario: Scenario, answer: Any) -> None:
     by_name = {tool.name: tool for tool in world.tools}
     for call in scenario.plan[:-1]:
         by_name[call["name"]].run(after, **call["arguments"])
-    missing, surplus = judge(scenario.expected, store, after, diff(store, after))
+    missing, surplus = judge(scenario.expected, store, after, diff(scenario.contents, after))
     if missing or surplus or not same_answer(answer, scenario.expected.answer):
         raise EnvironmentFault(
             f"tools/{world.name}, {scenario.request.kind}: the two solvers disagree: {missing or surplus or 'answers differ'}"

@@ -54,9 +54,9 @@ writes calls. `show_tools`: describe tools and format in the system prompt, for 
 LEVELS: tuple[dict[str, Any], ...] = (
     {"size": 12, "writes": 1},
     {"size": 40, "writes": 2},
-    {"size": 120, "writes": 4, "distractor_tools": 3},
-    {"size": 250, "writes": 6, "distractor_tools": 3, "failures": 0.1, "refuse": 0.1},
-    {"size": 500, "writes": 9, "distractor_tools": 10, "failures": 0.1, "refuse": 0.2, "user": True},
+    {"size": 120, "writes": 4, "distractor_tools": 3, "max_calls": 60},
+    {"size": 250, "writes": 6, "distractor_tools": 3, "failures": 0.1, "refuse": 0.1, "max_calls": 80},
+    {"size": 500, "writes": 9, "distractor_tools": 10, "failures": 0.1, "refuse": 0.2, "user": True, "max_calls": 120},
     {
         "size": 1000,
         "writes": 12,
@@ -65,6 +65,7 @@ LEVELS: tuple[dict[str, Any], ...] = (
         "refuse": 0.2,
         "user": True,
         "scramble": "names",
+        "max_calls": 160,
     },
 )
 
@@ -181,7 +182,7 @@ class WorldSession:
         scenario = self.scenario
         with_submit = dict(submitted or {})
         first = Store.open(scenario.snapshot, self.world.ddl, self.world.tables)
-        difference = diff(first, self.store)
+        difference = diff(scenario.contents, self.store)
         if scenario.refusal:
             named = with_submit.get("status") == "refused" and _names(with_submit.get("detail"), scenario.refusal)
             missing = "" if named else why or "this should have been refused, with the reason"
@@ -236,11 +237,7 @@ class WorldSession:
 
     def diff(self) -> Diff:
         """What the episode has changed so far."""
-        first = Store.open(self.scenario.snapshot, self.world.ddl, self.world.tables)
-        try:
-            return diff(first, self.store)
-        finally:
-            first.close()
+        return diff(self.scenario.contents, self.store)
 
     def gold_turns(self) -> list[str]:
         """Turns of a model that earn the reward: questions if a user holds facts back, then one call a turn."""

@@ -100,17 +100,26 @@ def _empty(ddl: str) -> bytes:
     return db.serialize()
 
 
-def diff(before: Store, after: Store) -> Diff:
+Contents = dict[str, frozenset[tuple[Any, ...]]]
+"""All rows of all tables, as plain tuples."""
+
+
+def contents(store: Store) -> Contents:
+    """Everything in a store, to be compared with several later states."""
+    return {table: frozenset(store.db.execute(f"SELECT * FROM {table}")) for table in store.tables}
+
+
+def diff(before: Store | Contents, after: Store) -> Diff:
     """What differs between two states of the same world."""
+    old_contents = contents(before) if isinstance(before, Store) else before
     result: Diff = {}
-    for table in before.tables:
-        # Compared as sets of plain tuples first: nearly every row is the same, and a dict for each would cost most.
-        old_rows, new_rows = _tuples(before, table), _tuples(after, table)
-        gone, come = old_rows - new_rows, new_rows - old_rows
+    # Compared as sets of plain tuples first: nearly every row is the same, and a dict for each would cost most.
+    for table, new_rows in contents(after).items():
+        gone, come = old_contents[table] - new_rows, new_rows - old_contents[table]
         if not gone and not come:
             continue
-        names = [column[1] for column in before.db.execute(f"PRAGMA table_info({table})")]
-        places = [names.index(column) for column in before.tables[table]]
+        names = [column[1] for column in after.db.execute(f"PRAGMA table_info({table})")]
+        places = [names.index(column) for column in after.tables[table]]
         old = {tuple(row[place] for place in places): dict(zip(names, row, strict=True)) for row in gone}
         new = {tuple(row[place] for place in places): dict(zip(names, row, strict=True)) for row in come}
         result[table] = TableDiff(
@@ -119,7 +128,3 @@ def diff(before: Store, after: Store) -> Diff:
             {key: (old[key], row) for key, row in new.items() if key in old},
         )
     return result
-
-
-def _tuples(store: Store, table: str) -> set[tuple[Any, ...]]:
-    return set(store.db.execute(f"SELECT * FROM {table}"))

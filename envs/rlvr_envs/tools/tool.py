@@ -7,9 +7,11 @@ of an enum in parentheses: `"string(asc|desc)?: the order"`. `"string[]: names"`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from rlvr_envs.tools.store import Store
 
 _parameter = re.compile(r"(string|integer|number|boolean)(\[\])?(?:\(([^)]*)\))?(\?)?: (.+)")
 
@@ -65,3 +67,11 @@ def schema_of(parameters: dict[str, str]) -> dict[str, Any]:
         if not optional:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def pages(listing: Tool, store: Store, **arguments: Any) -> Iterator[Any]:
+    """All rows of a tool that shows a page at a time and takes `skip`, the way a model has to read them."""
+    skip = 0
+    while rows := listing.run(store, **arguments, skip=skip):
+        yield from rows
+        skip += len(rows)

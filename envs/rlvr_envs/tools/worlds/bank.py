@@ -9,7 +9,7 @@ from typing import Any
 import rlvr
 from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
 from rlvr_envs.tools.store import Row, Store
-from rlvr_envs.tools.tool import ToolError, tool
+from rlvr_envs.tools.tool import ToolError, pages, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
 
 DDL = """
@@ -82,24 +82,42 @@ def _take(store: Store, account: str, amount: int) -> None:
     store.run("UPDATE accounts SET balance = balance - ? WHERE id = ?", amount, account)
 
 
-@tool("Accounts with owner, kind and balance in cents, all or those of one owner.", owner="string?: name of the owner")
-def accounts(store: Store, owner: str | None = None) -> Any:
-    return store.all("SELECT * FROM accounts WHERE ?1 IS NULL OR owner = ?1 ORDER BY id", owner)
+PAGE = 25
+"""Rows that one call shows; `skip` turns the page."""
 
 
 @tool(
-    "Invoices of one payee or one status, ordered by due day. Amounts in cents.",
-    status="string(open|paid)?: which",
-    payee="string?: whose",
+    f"Accounts with owner, kind and balance in cents, in the order of their ids. At most {PAGE}.",
+    owner="string?: only those of this owner",
+    kind="string(checking|savings|household)?: only those of this kind",
+    skip="integer?: how many to pass over",
 )
-def invoices(store: Store, status: str | None = None, payee: str | None = None) -> Any:
-    sql = "SELECT * FROM invoices WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR payee = ?2) ORDER BY due, id LIMIT 60"
-    return store.all(sql, status, payee)
+def accounts(store: Store, owner: str | None = None, kind: str | None = None, skip: int = 0) -> Any:
+    sql = f"""SELECT * FROM accounts WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR kind = ?2)
+              ORDER BY id LIMIT {PAGE} OFFSET ?3"""
+    return store.all(sql, owner, kind, skip)
 
 
-@tool("Postings that an account or a payee took part in.", party="string: id of the account, or name of the payee")
-def postings(store: Store, party: str) -> Any:
-    return store.all("SELECT * FROM ledger WHERE debit = ?1 OR credit = ?1 ORDER BY id LIMIT 60", party)
+@tool(
+    f"Invoices in the order of their due days; amounts in cents. At most {PAGE}.",
+    status="string(open|paid)?: only these",
+    payee="string?: only those of this payee",
+    skip="integer?: how many to pass over",
+)
+def invoices(store: Store, status: str | None = None, payee: str | None = None, skip: int = 0) -> Any:
+    sql = f"""SELECT * FROM invoices WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR payee = ?2)
+              ORDER BY due, id LIMIT {PAGE} OFFSET ?3"""
+    return store.all(sql, status, payee, skip)
+
+
+@tool(
+    f"Postings that an account or a payee took part in, in the order of their ids. At most {PAGE}.",
+    party="string: id of the account, or name of the payee",
+    skip="integer?: how many to pass over",
+)
+def postings(store: Store, party: str, skip: int = 0) -> Any:
+    sql = f"SELECT * FROM ledger WHERE debit = ?1 OR credit = ?1 ORDER BY id LIMIT {PAGE} OFFSET ?2"
+    return store.all(sql, party, skip)
 
 
 @tool(
@@ -280,14 +298,14 @@ class BankWorld(World):
                 calls.append({"name": "pay_invoice", "arguments": arguments})
         elif request.kind == "refund":
             seen = set()
-            for row in store.all("SELECT * FROM ledger WHERE credit = ? ORDER BY id", values["payee"]):
+            for row in pages(postings, store, party=values["payee"]):
                 mark = (row["debit"], row["day"], row["amount"])
                 if mark in seen:
                     calls.append({"name": "refund", "arguments": {"posting": row["id"]}})
                 seen.add(mark)
         else:
-            for row in accounts.run(store):
-                if row["kind"] == "household" and row["balance"] < values["level"]:
+            for row in pages(accounts, store, kind="household"):
+                if row["balance"] < values["level"]:
                     arguments = {
                         "source": values["source"],
                         "target": row["id"],
@@ -371,7 +389,7 @@ WORLD = BankWorld(
 )
 
 
-@rlvr.register("tools/bank-v0", max_turns=40, levels=LEVELS, **KNOBS)
+@rlvr.register("tools/bank-v0", max_turns=100, levels=LEVELS, **KNOBS)
 class Bank(WorldSession):
     """Pay, refund and transfer with tools; accounts, invoices and the ledger are compared at the end."""
 

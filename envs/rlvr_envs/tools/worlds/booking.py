@@ -10,7 +10,7 @@ from typing import Any
 import rlvr
 from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
 from rlvr_envs.tools.store import Diff, Row, Store
-from rlvr_envs.tools.tool import ToolError, tool
+from rlvr_envs.tools.tool import ToolError, pages, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
 
 DDL = """
@@ -27,6 +27,8 @@ TITLES = ("review", "planning", "interview", "workshop", "briefing", "standup", 
 CITIES = (("Lagos", 0), ("Kyiv", 1), ("Nairobi", 2), ("Dubai", 3), ("Dhaka", 5), ("Tokyo", 8))
 OPEN, CLOSE, GRID = 480, 1080, 30
 """The office's day in minutes, and the grid on which events begin."""
+PAGE = 25
+"""Events that one call shows; `skip` turns the page."""
 _clock = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -82,17 +84,18 @@ def search_rooms(store: Store, day: int, start: str, end: str, seats: int = 0) -
 
 
 @tool(
-    "Events of a day, all or those of one room or one organiser.",
-    day="integer: day number",
-    room="string?: name of the room",
-    organiser="string?: name",
+    f"Events in the order of day, start and id. At most {PAGE}.",
+    day="integer?: only those of this day",
+    room="string?: only those in this room",
+    organiser="string?: only those that this person organises",
+    skip="integer?: how many to pass over",
 )
-def list_events(store: Store, day: int, room: str | None = None, organiser: str | None = None) -> Any:
-    sql = (
-        "SELECT * FROM events WHERE day = ?1 AND (?2 IS NULL OR room = ?2) AND (?3 IS NULL OR organiser "
-        "= ?3) ORDER BY start, id LIMIT 40"
-    )
-    return [_shown(row) for row in store.all(sql, day, room, organiser)]
+def list_events(
+    store: Store, day: int | None = None, room: str | None = None, organiser: str | None = None, skip: int = 0
+) -> Any:
+    sql = f"""SELECT * FROM events WHERE (?1 IS NULL OR day = ?1) AND (?2 IS NULL OR room = ?2)
+              AND (?3 IS NULL OR organiser = ?3) ORDER BY day, start, id LIMIT {PAGE} OFFSET ?4"""
+    return [_shown(row) for row in store.all(sql, day, room, organiser, skip)]
 
 
 @tool("The events that a person attends on a day.", person="string: name", day="integer: day number")
@@ -276,7 +279,7 @@ class BookingWorld(World):
         fork = store.fork()
         calls: list[Call] = []
         for day in range(values["first"], values["last"] + 1):
-            for row in list_events.run(fork, day, values["room"]):
+            for row in pages(list_events, fork.fork(), day=day, room=values["room"]):
                 free = search_rooms.run(fork, day, row["start"], row["end"], len(attendees.run(fork, row["id"])))
                 names = [room["name"] for room in free if room["name"] != values["room"]]
                 if not names:
@@ -294,11 +297,9 @@ class BookingWorld(World):
             return self._moves(store, values) or [], None
         if request.kind == "cancel":
             limit = minutes(values["time"]) - 60 * values["hours"]
-            last = store.all("SELECT MAX(day) AS day FROM events")[0]["day"]
-            for day in range(1, last + 1):
-                for row in list_events.run(store, day, None, values["person"]):
-                    if minutes(row["start"]) >= limit:
-                        calls.append({"name": "cancel", "arguments": {"event": row["id"]}})
+            for row in pages(list_events, store, organiser=values["person"]):
+                if minutes(row["start"]) >= limit:
+                    calls.append({"name": "cancel", "arguments": {"event": row["id"]}})
             return calls, None
         for day in range(values["first"], values["first"] + values["days"]):
             busy = [
@@ -436,7 +437,7 @@ WORLD = BookingWorld(
 )
 
 
-@rlvr.register("tools/booking-v0", max_turns=40, levels=LEVELS, **KNOBS)
+@rlvr.register("tools/booking-v0", max_turns=100, levels=LEVELS, **KNOBS)
 class Booking(WorldSession):
     """Book, move and cancel events with tools; where several rooms would do, any of them earns the reward."""
 

@@ -57,9 +57,10 @@ def _below(store: Store, path: str) -> list[Row]:
 def ls(store: Store, path: str) -> Any:
     if _node(store, path)["kind"] != "dir":
         raise ToolError(f"{path} is no directory")
-    depth = path.rstrip("/").count("/") + 1
-    rows = [row for row in _below(store, path) if row["path"].count("/") == depth]
-    return [row["path"].rpartition("/")[2] + ("/" if row["kind"] == "dir" else "") for row in rows]
+    prefix = path.rstrip("/") + "/"
+    sql = "SELECT path, kind FROM nodes WHERE path > ? AND path < ? AND instr(substr(path, ?), '/') = 0 ORDER BY path"
+    rows = store.db.execute(sql, (prefix, prefix[:-1] + "0", len(prefix) + 1))
+    return [name[len(prefix) :] + ("/" if kind == "dir" else "") for name, kind in rows]
 
 
 @tool("Read a file.", path="string: absolute path of the file")
@@ -302,7 +303,7 @@ WORLD = FilesWorld(
 )
 
 
-@rlvr.register("tools/files-v0", max_turns=40, levels=LEVELS, **KNOBS)
+@rlvr.register("tools/files-v0", max_turns=100, levels=LEVELS, **KNOBS)
 class Files(WorldSession):
     """Reorganise a tree of files with tools; the whole tree is compared at the end."""
 

@@ -324,7 +324,7 @@ WORLD = InventoryWorld(
 )
 
 
-@rlvr.register("tools/inventory-v0", max_turns=40, levels=LEVELS, **KNOBS)
+@rlvr.register("tools/inventory-v0", max_turns=100, levels=LEVELS, **KNOBS)
 class Inventory(WorldSession):
     """Restock, receive and move stock with tools and SQL; every table is compared at the end."""
 

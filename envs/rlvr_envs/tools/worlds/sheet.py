@@ -327,7 +327,7 @@ WORLD = SheetWorld(
 )
 
 
-@rlvr.register("tools/sheet-v0", max_turns=40, levels=LEVELS, **KNOBS)
+@rlvr.register("tools/sheet-v0", max_turns=100, levels=LEVELS, **KNOBS)
 class Sheet(WorldSession):
     """Edit a spreadsheet with tools; cells are computed anew at the end, so a number and a formula are equally right."""
 

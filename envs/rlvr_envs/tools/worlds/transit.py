@@ -269,7 +269,7 @@ WORLD = TransitWorld(
 )
 
 
-@rlvr.register("tools/transit-v0", max_turns=40, levels=LEVELS, **KNOBS)
+@rlvr.register("tools/transit-v0", max_turns=100, levels=LEVELS, **KNOBS)
 class Transit(WorldSession):
     """Book a fastest or cheapest way with tools; any optimal way earns the reward, and nothing else may change."""
 
