@@ -4,6 +4,8 @@
 
 The peers, written here because neither is a package to import:
 
+    same      what rlvr does for a function test (its own guest, values out, compared here), with a fresh bubblewrap per run
+              in place of the fork server: equal in what it promises, but for Landlock
     bwrap     a fresh `prlimit bwrap --unshare-all python -I -S` per run; the right output on stdout passes
     checker   the design of openai/human-eval's execution.py (6d43fb9): a Manager and a Process per problem, the solution and
               its test exec'ed together there under a timer, an exception is a failure. No isolation, and forgeable.
@@ -23,6 +25,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,7 +35,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import rlvr_sandbox
 from rlvr_sandbox import Pool
+from rlvr_sandbox.compare import Comparison
+from rlvr_sandbox.guest import codec
 
 FUNCTION = {"kind": "function", "entry": "f", "cases": [{"args": [n], "expected": n + 1} for n in range(3)]}
 STDIO = {"kind": "stdio", "cases": [{"stdin": "1 2\n", "stdout": "3\n"}]}
@@ -41,10 +47,11 @@ SOLUTION = "def f(n):\n    return n + 1\n"
 PROGRAM = "print(sum(map(int, input().split())))"
 
 
-def bwrap_run(code: str, stdin: str) -> str:
-    """One program in a bubblewrap of its own."""
-    python = os.path.realpath("/usr/bin/python3")
-    # The same limits; what is set before exec is set by a program, since preexec_fn is not safe in a process with threads.
+def bwrap_command(*bound: str) -> list[str]:
+    """Everything before the interpreter of a bubblewrap of its own.
+
+    The same limits; what is set before exec is set by a program, since preexec_fn is not safe in a process with threads.
+    """
     command = ["prlimit", "--cpu=6", f"--as={600 << 20}", f"--fsize={64 << 20}", "--nofile=256", "--core=0"]
     command += ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr"]
     for name in ("/bin", "/lib", "/lib64"):
@@ -52,8 +59,45 @@ def bwrap_run(code: str, stdin: str) -> str:
             command += ["--symlink", os.readlink(name), name]
         elif os.path.exists(name):
             command += ["--ro-bind", name, name]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", python, "-I", "-S", "-c", code]
+    for path in bound:
+        command += ["--ro-bind", path, path]
+    return [*command, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+
+
+def bwrap_run(code: str, stdin: str) -> str:
+    """One program in a bubblewrap of its own."""
+    python = os.path.realpath("/usr/bin/python3")
+    command = [*bwrap_command(), python, "-I", "-S", "-c", code]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30).stdout
+
+
+_GUEST = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from rlvr_sandbox.guest import codec, server
+server.Server(codec.Channel(int(sys.argv[2]))).serve()
+"""
+
+
+def bwrap_function(code: str, tests: dict[str, Any]) -> bool:
+    """A function test by rlvr's own guest in a bubblewrap of its own."""
+    package = str(Path(rlvr_sandbox.__file__).parent)
+    home, python = os.path.realpath(sys.base_prefix), os.path.realpath(sys.executable)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [*bwrap_command(home, package), python, "-I", "-S", "-c", _GUEST, str(Path(package).parent)]
+        process = subprocess.Popen([*command, str(theirs.fileno())], pass_fds=[theirs.fileno()])
+        theirs.close()
+        channel = codec.Channel(ours.fileno())
+        channel.send({"op": "load", "code": code, "want": []})
+        channel.receive()
+        right = True
+        for case in tests["cases"]:
+            channel.send({"op": "call", "n": tests["entry"], "a": case["args"], "k": {}, "reduce": True})
+            right &= Comparison().same(channel.receive()["v"], case["expected"])
+    process.kill()
+    process.wait()
+    return right
 
 
 def _checked(program: str, timeout_s: float, result: Any) -> None:
@@ -187,12 +231,13 @@ def main() -> int:
             "checker": Method("process per problem", lambda: checker(SOLUTION + test)),
         }
         if shutil.which("bwrap"):
+            methods["same"] = Method("bwrap per run, same verdict", lambda: bwrap_function(SOLUTION, FUNCTION))
             methods["bwrap"] = Method("bwrap per run", lambda: bwrap_run(PROGRAM, "1 2\n") == "3\n")
         for method in methods.values():
             list(ex.map(lambda _, method=method: method.once(), range(options.callers * 2)))
         for _ in range(options.rounds):
             for name, method in methods.items():
-                method.round(options.runs // (4 if name in ("checker", "bwrap") else 1), ex, meter)
+                method.round(options.runs // (4 if name in ("checker", "bwrap", "same") else 1), ex, meter)
         print(f"{os.cpu_count()} cores, {options.callers} callers, level {pool.level}, load {os.getloadavg()[0]:.1f}, "
               f"Python {sys.version.split()[0]}, Linux {os.uname().release}\n")  # fmt: skip
         print("| method | verdicts/s | CPU-ms each | p50 ms | p99 ms |\n| --- | --- | --- | --- | --- |")
@@ -200,7 +245,9 @@ def main() -> int:
             print(method.row())
         print()
         if "bwrap" in methods:
-            goal("runs/s against a bwrap per run", methods["run"].per_s / methods["bwrap"].per_s, 5)
+            ratio = methods["run"].per_s / methods["bwrap"].per_s
+            print(f"        runs/s against a bare bwrap per run, without a verdict: {ratio:.1f}")
+            goal("verdicts/s against a bwrap per run", methods["function"].per_s / methods["same"].per_s, 5)
         goal("function tests/s against a process per problem", methods["function"].per_s / methods["checker"].per_s, 3)
         goal("verdicts/s", max(methods["function"].per_s, methods["stdio"].per_s), 300)
         p99 = sorted(methods["function"].latencies)[int(methods["function"].runs * 0.99)]

@@ -13,7 +13,6 @@ sends carries behaviour across. Size and depth are capped on both sides.
 from __future__ import annotations
 
 import collections
-import datetime
 import json
 import os
 import struct
@@ -24,7 +23,7 @@ MAX_MESSAGE_BYTES = 16 << 20
 MAX_DEPTH = 150
 _BIG = 1 << 1000
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
-_MOMENTS: dict[str, Any] = {"date": datetime.date, "datetime": datetime.datetime, "time": datetime.time}
+_MOMENTS = ("datetime.date", "datetime.datetime", "datetime.time")
 
 
 class TooDeep(ValueError):
@@ -79,9 +78,9 @@ def encode(value: Any, handle: Callable[[Any], Any], *, reduce: bool = False, de
         return {"D": str(value)}
     if name == "fractions.Fraction":
         return {"F": [hex(value.numerator), hex(value.denominator)]}
-    if kind in (datetime.date, datetime.datetime, datetime.time):
+    if name in _MOMENTS:
         return {"dt": [kind.__name__, value.isoformat()]}
-    if kind is datetime.timedelta:
+    if name == "datetime.timedelta":
         return {"td": [value.days, value.seconds, value.microseconds]}
     if kind is collections.deque:
         return {"q": each(value)}
@@ -160,8 +159,14 @@ def decode(data: Any, make: Callable[[dict[str, Any]], Any], depth: int = 0) -> 
 
             return fractions.Fraction(int(payload[0], 16), int(payload[1], 16))
         case "dt":
-            return _MOMENTS[payload[0]].fromisoformat(payload[1])
+            import datetime
+
+            if f"datetime.{payload[0]}" not in _MOMENTS:
+                raise ValueError("no such kind of moment")
+            return getattr(datetime, payload[0]).fromisoformat(payload[1])
         case "td":
+            import datetime
+
             return datetime.timedelta(*[int(part) for part in payload])
         case "q":
             return collections.deque(each(payload))

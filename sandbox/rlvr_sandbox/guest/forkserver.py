@@ -33,7 +33,7 @@ from rlvr_sandbox.guest.protocol import (  # noqa: E402
 
 # What programs under test import all the time is paid for once, here. Not more: every fork copies the page tables of all
 # that an import has touched, and what few programs use they can import themselves.
-for _name in ("bisect", "copy", "datetime", "heapq", "itertools", "math", "operator", "re", "string", "time"):
+for _name in ("bisect", "copy", "heapq", "itertools", "math", "operator", "re", "string", "time"):
     __import__(_name)
 
 _LINUX = sys.platform == "linux"

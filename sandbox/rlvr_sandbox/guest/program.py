@@ -6,7 +6,6 @@ import atexit
 import builtins
 import contextlib
 import io
-import linecache
 import os
 import sys
 import threading
@@ -22,11 +21,6 @@ def compile_program(source: str, filename: str) -> types.CodeType:
     return compile(source.removeprefix("\ufeff"), filename, "exec", dont_inherit=True)
 
 
-def remember_source(source: str, filename: str) -> None:
-    """Let tracebacks quote the program's lines."""
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-
-
 def run(source: str, status: int) -> NoReturn:
     """Runs `source` and ends the process with the exit status that Python would give.
 
@@ -35,7 +29,6 @@ def run(source: str, status: int) -> NoReturn:
     filename = os.path.join(os.getcwd(), "main.py")
     sys.argv[:] = [filename]
     sys.path.insert(0, os.getcwd())
-    remember_source(source, filename)
     try:
         code = compile_program(source, filename)
     except COMPILE_ERRORS as error:
@@ -63,8 +56,8 @@ def run(source: str, status: int) -> NoReturn:
     except KeyboardInterrupt:
         status = 130
     except BaseException as error:
-        _report(error)
-    _leave(status)
+        _report(error, source, filename)
+    _leave(status, source, filename)
 
 
 def open_standard_streams() -> None:
@@ -95,9 +88,11 @@ def _exit_status(code: object) -> int:
     return 1
 
 
-def _report(error: BaseException) -> None:
+def _report(error: BaseException, source: str, filename: str) -> None:
+    import linecache  # not at the top: they and what they need would be copied into every run
     import traceback
 
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     trace = error.__traceback__.tb_next if error.__traceback__ else None
     try:
         traceback.print_exception(type(error), error, trace)
@@ -106,7 +101,7 @@ def _report(error: BaseException) -> None:
             sys.stderr.write(f"{type(error).__name__}\n")
 
 
-def _leave(status: int) -> NoReturn:
+def _leave(status: int, source: str, filename: str) -> NoReturn:
     """What Python does at the end: wait for threads, run exit handlers, flush."""
     try:
         if len(threading._active) > 1 or threading._threading_atexits:  # type: ignore[attr-defined]
@@ -115,7 +110,7 @@ def _leave(status: int) -> NoReturn:
     except SystemExit as leave:
         status = _exit_status(leave.code)
     except BaseException as error:
-        _report(error)
+        _report(error, source, filename)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -14,7 +14,7 @@ import types
 from typing import Any
 
 from rlvr_sandbox.guest import codec
-from rlvr_sandbox.guest.program import COMPILE_ERRORS, compile_program, remember_source
+from rlvr_sandbox.guest.program import COMPILE_ERRORS, compile_program
 
 EXCEPTIONS: dict[str, type[BaseException]] = {
     name: value
@@ -65,7 +65,6 @@ class Server:
         module = types.ModuleType("solution")
         module.__dict__["__file__"] = "solution.py"
         sys.modules["solution"] = module  # dataclasses and pickle look their module up
-        remember_source(source, "solution.py")
         try:
             code = compile_program(source, "solution.py")
         except COMPILE_ERRORS as error:
