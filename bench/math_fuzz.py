@@ -22,13 +22,107 @@ from pathlib import Path
 from rlvr.verifiers.math import verify
 
 PIECES = [
-    "\\frac", "\\sqrt", "{", "}", "{", "}", "(", ")", "[", "]", "\\{", "\\}", "^", "_", "+", "-", "*", "/", "=", "<", ">", "\\le",
-    "\\pm", "\\cup", "\\cap", "\\in", "\\infty", "\\pi", "\\sin", "\\log", "\\sum", "\\int", "\\lim", "\\text{", "\\boxed{", "$", "|",
-    "\\begin{pmatrix}", "\\end{pmatrix}", "&", "\\\\", ",", ";", ":", ".", "!", "%", "\\%", "^\\circ", "\\binom", "\\left", "\\right",
-    "x", "y", "n", "e", "i", "f(x)", "ab", "and", "or", "is", "answer", "The answer is ", "####", "<answer>", "</answer>", "<think>",
-    "</think>", " ", " ", "\n", "0", "1", "2", "12", "3.5", "1,000", "007", "9" * 40, "1e5", "\u221a", "\u00b2", "\u0663", "\u2212",
-    "\ud800", "\x00", "\u202e", "cm", "p.m.", "dollars", "\\overline", "\\mid", "\\choose", "'", "**", "~", "\\,", "\\lfloor", "#",
-]  # fmt: skip
+    "\\frac",
+    "\\sqrt",
+    "{",
+    "}",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    "\\{",
+    "\\}",
+    "^",
+    "_",
+    "+",
+    "-",
+    "*",
+    "/",
+    "=",
+    "<",
+    ">",
+    "\\le",
+    "\\pm",
+    "\\cup",
+    "\\cap",
+    "\\in",
+    "\\infty",
+    "\\pi",
+    "\\sin",
+    "\\log",
+    "\\sum",
+    "\\int",
+    "\\lim",
+    "\\text{",
+    "\\boxed{",
+    "$",
+    "|",
+    "\\begin{pmatrix}",
+    "\\end{pmatrix}",
+    "&",
+    "\\\\",
+    ",",
+    ";",
+    ":",
+    ".",
+    "!",
+    "%",
+    "\\%",
+    "^\\circ",
+    "\\binom",
+    "\\left",
+    "\\right",
+    "x",
+    "y",
+    "n",
+    "e",
+    "i",
+    "f(x)",
+    "ab",
+    "and",
+    "or",
+    "is",
+    "answer",
+    "The answer is ",
+    "####",
+    "<answer>",
+    "</answer>",
+    "<think>",
+    "</think>",
+    " ",
+    " ",
+    "\n",
+    "0",
+    "1",
+    "2",
+    "12",
+    "3.5",
+    "1,000",
+    "007",
+    "9" * 40,
+    "1e5",
+    "\u221a",
+    "\u00b2",
+    "\u0663",
+    "\u2212",
+    "\ud800",
+    "\x00",
+    "\u202e",
+    "cm",
+    "p.m.",
+    "dollars",
+    "\\overline",
+    "\\mid",
+    "\\choose",
+    "'",
+    "**",
+    "~",
+    "\\,",
+    "\\lfloor",
+    "#",
+]
 
 
 def soup(rng: random.Random) -> str:
@@ -49,12 +143,39 @@ def expression(rng: random.Random, depth: int = 3) -> str:
     if depth == 0 or rng.random() < 0.2:
         return rng.choice([str(rng.randint(-20, 2000)), "x", "n", "\\pi", "e", f"{rng.random():.3f}", "\\infty", "i"])
     a, b = expression(rng, depth - 1), expression(rng, depth - 1)
-    return rng.choice([
-        f"{a}+{b}", f"{a}-{b}", f"{a}{b}", f"({a})({b})", f"\\frac{{{a}}}{{{b}}}", f"({a})^{{{b}}}", f"\\sqrt{{{a}}}", f"\\sin({a})",
-        f"\\log_{{{a}}}{b}", f"|{a}|", f"({a})!", f"{a}\\%", f"({a},{b})", f"\\{{{a},{b}\\}}", f"[{a},{b})", f"{a}<{b}", f"{a}={b}",
-        f"{a}\\pm {b}", f"{a},{b}", f"{a} \\cup {b}", f"\\sqrt[3]{{{a}}}", f"{a}:{b}", f"\\lfloor {a}\\rfloor", f"{a}\\text{{ or }}{b}",
-        f"\\begin{{pmatrix}}{a}\\\\{b}\\end{{pmatrix}}", f"\\binom{{{a}}}{{{b}}}", f"f({a})={b}", f"{a}^\\circ", f"{a}\\text{{ cm}}",
-    ])  # fmt: skip
+    return rng.choice(
+        [
+            f"{a}+{b}",
+            f"{a}-{b}",
+            f"{a}{b}",
+            f"({a})({b})",
+            f"\\frac{{{a}}}{{{b}}}",
+            f"({a})^{{{b}}}",
+            f"\\sqrt{{{a}}}",
+            f"\\sin({a})",
+            f"\\log_{{{a}}}{b}",
+            f"|{a}|",
+            f"({a})!",
+            f"{a}\\%",
+            f"({a},{b})",
+            f"\\{{{a},{b}\\}}",
+            f"[{a},{b})",
+            f"{a}<{b}",
+            f"{a}={b}",
+            f"{a}\\pm {b}",
+            f"{a},{b}",
+            f"{a} \\cup {b}",
+            f"\\sqrt[3]{{{a}}}",
+            f"{a}:{b}",
+            f"\\lfloor {a}\\rfloor",
+            f"{a}\\text{{ or }}{b}",
+            f"\\begin{{pmatrix}}{a}\\\\{b}\\end{{pmatrix}}",
+            f"\\binom{{{a}}}{{{b}}}",
+            f"f({a})={b}",
+            f"{a}^\\circ",
+            f"{a}\\text{{ cm}}",
+        ]
+    )
 
 
 def mutate(rng: random.Random, text: str, other: str) -> str:
@@ -95,6 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this much wall-clock time")
     parser.add_argument("--slow-s", type=float, default=2.5, help="processor seconds from which an input is reported")
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -108,7 +230,11 @@ def main() -> None:
 
     slowest, slowest_input = 0.0, ""
     started = time.perf_counter()
+    done = 0
     for count in range(1, options.inputs + 1):
+        if time.perf_counter() - started > options.seconds:
+            break
+        done = count
         kind = rng.random()
         base = expression(rng) if not corpus or rng.random() < 0.5 else rng.choice(corpus)
         text = (
@@ -147,7 +273,7 @@ def main() -> None:
                 file=sys.stderr,
                 flush=True,
             )
-    print(f"inputs {options.inputs:,}  seed {options.seed}  verdicts {dict(reasons)}")
+    print(f"inputs {done:,}  seed {options.seed}  verdicts {dict(reasons)}")
     print(f"slowest {slowest:.3f} processor seconds: {slowest_input[:300]}")
     print(f"failures {len(failures)}")
     for failure in failures[:40]:

@@ -153,6 +153,8 @@ def _special_form(text: str, nesting: int) -> Node | None:
         return None
     whole = _TEXT_WHOLE.fullmatch(text)
     plain = whole.group(1).strip() if whole else text
+    if not plain:
+        raise UnreadableError("an empty text")
     if whole and nesting < 2 and plain and len(plain) > 1:
         return _parse_stripped(strip_wrappers(plain), nesting + 1) if strip_wrappers(plain) else None
     if "\\" in plain:

@@ -249,8 +249,8 @@ class Comparer:
             return self.as_sets(relation, other)
         if not self.policy.named:
             return False
-        value = chain_value(relation)
-        return value is not None and self.same(value, other)
+        named = chain_value(relation)
+        return named is not None and self.same(named, other)
 
     def two_relations(self, a: Node, b: Node) -> bool:
         first, second = a.text.split(), b.text.split()

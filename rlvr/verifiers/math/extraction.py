@@ -61,7 +61,7 @@ _NUMBER = re.compile(
     r"|-?\\[dt]?frac\{\d+\}\{\d+\}",
     re.ASCII,
 )
-_PLAIN_WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
+_PLAIN_WORD = re.compile(r"(?<!\\)\b(?!(?:sin|cos|tan|cot|sec|csc|exp|ln|log|sqrt)\b)[A-Za-z]{2,}")
 _NOT_BUT = re.compile(r"^\s*not\b.{1,80}?\bbut\b", re.DOTALL | re.IGNORECASE)
 
 
@@ -275,9 +275,9 @@ def _line_content(tail: str, begin: int) -> tuple[str, int] | None:
         closing_at = stripped.find("$", end_of_line)
         if closing_at > 0:
             line = stripped[: closing_at + 1]
-    end = _SENTENCE_END.search(line)
-    if end is not None and end.start() > 0:
-        line = line[: end.start()]
+    stop = _SENTENCE_END.search(line)
+    if stop is not None and stop.start() > 0:
+        line = line[: stop.start()]
     line = line.strip()
     if line.endswith(".") and line[-2:-1].isdigit():
         line = line[:-1]
