@@ -40,7 +40,7 @@ class VLLMEngine:
     ) -> None:
         """Serve the model in a folder or under a hub name. Starting takes 10 to 60 seconds.
 
-        `dtype` defaults to float32 on a CPU and to the stored one on a GPU. The key-value cache gets
+        `dtype` defaults to float32 on a CPU and to the stored half precision, or bfloat16, on a GPU. The key-value cache gets
         `kv_cache_memory_mb` MiB (default: what `max_num_seqs` sequences need, at most a quarter of the free memory) on a
         CPU, and what is left of the share `gpu_memory_utilization` of the memory on a GPU.
         Raises ConfigError, before any time is spent where that is possible, if vLLM is missing or outside the range, or the
@@ -58,13 +58,13 @@ class VLLMEngine:
         self._end_ids = end_ids(path, self.tokenizer)
         self._shapes = WeightShapes.of_config(config)
         self._half_loaded = ""
+        self.dtype = support.serving_dtype(config, dtype)
         on_gpu = torch.cuda.is_available()
         memory: dict[str, Any]
         if on_gpu and kv_cache_memory_mb is None:
             memory = {"gpu_memory_utilization": gpu_memory_utilization}
         else:
-            itemsize = (dtype or torch.float32).itemsize
-            computed = support.kv_cache_bytes(config, self.max_model_len, max_num_seqs, itemsize)
+            computed = support.kv_cache_bytes(config, self.max_model_len, max_num_seqs, self.dtype.itemsize)
             memory = {"kv_cache_memory_bytes": kv_cache_memory_mb << 20 if kv_cache_memory_mb else computed}
         support.prepare_environment()
         with support.untouched_process():
@@ -77,7 +77,7 @@ class VLLMEngine:
             try:
                 self._llm: Any = LLM(
                     str(path),
-                    dtype=str(dtype or (torch.float32 if not on_gpu else "auto")).removeprefix("torch."),
+                    dtype=str(self.dtype).removeprefix("torch."),
                     max_model_len=self.max_model_len,
                     max_num_seqs=max_num_seqs,
                     tensor_parallel_size=tensor_parallel_size,

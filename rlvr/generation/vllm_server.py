@@ -48,11 +48,12 @@ class VLLMServerEngine:
         path: str | Path,
         tokenizer: Any = None,
         *,
+        dtype: torch.dtype | None = None,
         transfer_folder: str | Path = "/dev/shm",
         trusted_network: bool = False,
         timeout_s: float = 600.0,
     ) -> None:
-        """Connect to the server at `url` that serves the model `path`.
+        """Connect to the server at `url` that serves the model `path` in `dtype` (default: as `launch` chooses it).
 
         Raises ConfigError if the address, the server's version or its settings do not fit, EngineError if it does not answer.
         """
@@ -72,6 +73,7 @@ class VLLMServerEngine:
         self._shapes = WeightShapes.of_config(config)
         self._folder = str(transfer_folder)
         self._half_loaded = ""
+        self.dtype = support.serving_dtype(config, dtype)
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self._client = httpx.Client(base_url=self._url, timeout=httpx.Timeout(timeout_s, connect=5.0), limits=limits)
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rlvr-vllm")
@@ -108,10 +110,10 @@ class VLLMServerEngine:
         on_gpu = torch.cuda.is_available()
         longest = getattr(config.get_text_config(), "max_position_embeddings", None) or 4096
         length = min(max_model_len or longest, longest)
-        kind = str(dtype or ("auto" if on_gpu else torch.float32)).removeprefix("torch.")
+        served = support.serving_dtype(config, dtype)
         flags = {
             "--model": str(path),
-            "--dtype": kind,
+            "--dtype": str(served).removeprefix("torch."),
             "--max-model-len": str(length),
             "--max-num-seqs": str(max_num_seqs),
             "--tensor-parallel-size": str(tensor_parallel_size),
@@ -123,14 +125,13 @@ class VLLMServerEngine:
         if on_gpu and kv_cache_memory_mb is None:
             flags["--gpu-memory-utilization"] = str(gpu_memory_utilization)
         else:
-            itemsize = (dtype or torch.float32).itemsize
-            computed = support.kv_cache_bytes(config, length, max_num_seqs, itemsize)
+            computed = support.kv_cache_bytes(config, length, max_num_seqs, served.itemsize)
             flags["--kv-cache-memory-bytes"] = str(kv_cache_memory_mb << 20 if kv_cache_memory_mb else computed)
         switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager"])]
         server = _Server(path, [text for pair in flags.items() for text in pair] + switches)
         try:
             server.wait_until_healthy()
-            engine = cls(server.url, path)
+            engine = cls(server.url, path, dtype=served)
         except BaseException:
             server.stop()
             raise

@@ -51,7 +51,8 @@ def untouched_process() -> Iterator[None]:
     `torch.set_num_threads` on a CPU.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = torch.cuda.get_rng_state_all() if started else None
     threads, set_threads = torch.get_num_threads(), torch.set_num_threads
     try:
         yield
@@ -135,12 +136,25 @@ def check_heads(config: Any, path: str | Path, tensor_parallel_size: int) -> Non
         )
 
 
+def serving_dtype(config: Any, dtype: torch.dtype | None) -> torch.dtype:
+    """What the engine computes in.
+
+    By default float32 on a CPU and the stored half precision, or bfloat16, on a GPU.
+    """
+    if dtype is not None:
+        return dtype
+    if not torch.cuda.is_available():
+        return torch.float32
+    stored = config.get_text_config().dtype
+    return stored if stored in (torch.bfloat16, torch.float16) else torch.bfloat16
+
+
 def kv_cache_bytes(config: Any, max_model_len: int, max_num_seqs: int, itemsize: int) -> int:
     """Key-value cache for all sequences at full length, at least 64 MiB and at most a quarter of the free memory."""
     text = config.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    per_token = 2 * text.num_hidden_layers * heads * width * itemsize
+    heads: int = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width: int = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    per_token: int = 2 * text.num_hidden_layers * heads * width * itemsize
     blocks = -(-max_model_len // 128) + 1  # vLLM's blocks hold 128 tokens on a CPU
     needed = per_token * blocks * 128
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

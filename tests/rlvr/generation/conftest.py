@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +72,25 @@ def model_folder(model: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFa
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def vllm_engine(model_folder: Path) -> Iterator[Any]:
+    """One vLLM in this process for all tests; those that change its weights put the first ones back."""
+    from rlvr.generation.vllm import VLLMEngine
+
+    engine = VLLMEngine(model_folder, max_num_seqs=64)
+    yield engine
+    engine.close()
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def vllm_server(model_folder: Path) -> Iterator[Any]:
+    """One vLLM server for all tests."""
+    from rlvr.generation.vllm_server import VLLMServerEngine
+
+    engine = VLLMServerEngine.launch(model_folder, max_num_seqs=64)
+    yield engine
+    engine.close()
+    engine.close()

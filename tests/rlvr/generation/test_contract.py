@@ -34,22 +34,14 @@ NO_VLLM = pytest.mark.skipif(vllm_version() is None, reason="vLLM is not install
     ],
 )
 def engine(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[Engine]:
-    engine: Engine
     if request.param == "transformers":
         from rlvr.generation.transformers import TransformersEngine
 
         engine = TransformersEngine(model_folder)
-    elif request.param == "vllm":
-        from rlvr.generation.vllm import VLLMEngine
-
-        engine = VLLMEngine(model_folder, max_num_seqs=64)
+        yield engine
+        engine.close()
     else:
-        from rlvr.generation.vllm_server import VLLMServerEngine
-
-        engine = VLLMServerEngine.launch(model_folder, max_num_seqs=64)
-    yield engine
-    engine.close()
-    engine.close()
+        yield request.getfixturevalue({"vllm": "vllm_engine", "vllm-server": "vllm_server"}[request.param])
 
 
 @pytest.fixture(autouse=True)

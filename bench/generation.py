@@ -1,0 +1,162 @@
+"""Tokens per second of processor time: our decode loop against a plain one and `generate`; our vLLM engine against raw vLLM.
+
+    python bench/generation.py                   # where vLLM is installed (.venv-vllm) its rows are there too
+    python bench/generation.py --sizes tiny,10m --rows 64 --new 64
+
+All engines continue the same prompts of the same random-weight model with temperature 1 and give the log-probability of
+every sampled token, in one thread. Rounds alternate between engines; the table gives the median and the range.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from rlvr.generation.engine import Request, Sampling
+from rlvr.generation.transformers import TransformersEngine
+from rlvr.generation.vllm_versions import vllm_version
+from rlvr_trainers.tiny import build_tiny_model
+
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"layers": 2, "hidden": 128, "heads": 4},
+    "10m": {"layers": 6, "hidden": 384, "heads": 6},
+}
+ALPHABET = "0123456789+-*/=(). abcdefghijklmnopqrstuvwxyz\n"
+
+
+@torch.no_grad()
+def plain_loop(model: Any, ids_BT: torch.Tensor, mask_BT: torch.Tensor, new: int) -> tuple[list[Any], list[Any]]:
+    """Key-value cache, multinomial, one forward pass a token: the least that sampling can do."""
+    tokens, logprobs = [], []
+    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+    past, step_ids = None, ids_BT
+    for _ in range(new):
+        reply = model(
+            input_ids=step_ids, attention_mask=mask_BT, position_ids=positions_BT, past_key_values=past, use_cache=True
+        )
+        past = reply.past_key_values
+        logprobs_BV = torch.log_softmax(reply.logits[:, -1], -1)
+        token_B1 = torch.multinomial(logprobs_BV.exp(), 1)
+        tokens.append(token_B1)
+        logprobs.append(logprobs_BV.gather(1, token_B1))
+        step_ids, positions_BT = token_B1, positions_BT[:, -1:] + 1
+        mask_BT = torch.cat([mask_BT, torch.ones_like(token_B1)], 1)
+    return torch.cat(tokens, 1).tolist(), torch.cat(logprobs, 1).tolist()
+
+
+@torch.no_grad()
+def hugging_face(model: Any, ids_BT: torch.Tensor, mask_BT: torch.Tensor, new: int) -> tuple[list[Any], list[Any]]:
+    """`generate` with its scores."""
+    reply = model.generate(
+        input_ids=ids_BT,
+        attention_mask=mask_BT,
+        max_new_tokens=new,
+        min_new_tokens=new,
+        do_sample=True,
+        top_k=0,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    tokens_BT = reply.sequences[:, ids_BT.shape[1] :]
+    logprobs_BTV = torch.stack(reply.logits, 1).log_softmax(-1)
+    return tokens_BT.tolist(), logprobs_BTV.gather(2, tokens_BT[:, :, None])[:, :, 0].tolist()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="tiny,10m")
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for size in args.sizes.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            build_tiny_model(folder, alphabet=ALPHABET, max_length=512, **SIZES[size])
+            compare(size, folder, args)
+
+
+def compare(size: str, folder: str, args: argparse.Namespace) -> None:
+    """Print one table."""
+    ours = TransformersEngine(folder)
+    # No end token: every engine then makes the same number of tokens.
+    ours._end_ids = []
+    model, tokenizer = ours._model, ours.tokenizer
+    prompts = [tokenizer.encode(f"{'(' * (i % 5)}{i} + {17 * i} = ") for i in range(args.rows // args.group)]
+    requests = [Request(prompt, seed=number, n=args.group) for number, prompt in enumerate(prompts)]
+    sampling = Sampling(max_tokens=args.new)
+    rows = [prompt for prompt in prompts for _ in range(args.group)]
+    width = max(map(len, rows))
+    ids_BT = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+    mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    contenders: dict[str, Callable[[], Any]] = {
+        "plain loop": lambda: plain_loop(model, ids_BT, mask_BT, args.new),
+        "transformers generate": lambda: hugging_face(model, ids_BT, mask_BT, args.new),
+        "rlvr transformers engine": lambda: ours.generate(requests, sampling),
+    }
+    if vllm_version() is not None:
+        contenders |= vllm_contenders(folder, requests, sampling)
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for run in contenders.values():
+        run()
+    for _ in range(args.rounds):
+        for name, run in contenders.items():
+            began = time.process_time()
+            run()
+            times[name].append(time.process_time() - began)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(
+        f"\n{size}: {parameters:,} parameters, {args.rows} rows ({args.group} a prompt), {args.new} new tokens, float32"
+    )
+    print(f"{'':<28}{'tokens/s':>10}  {'range':<20}{'of plain loop':>14}")
+    tokens = args.rows * args.new
+    floor = tokens / statistics.median(times["plain loop"])
+    for name, seconds in times.items():
+        rate = tokens / statistics.median(seconds)
+        span = f"{tokens / max(seconds):,.0f}..{tokens / min(seconds):,.0f}"
+        print(f"{name:<28}{rate:>10,.0f}  {span:<20}{rate / floor:>14.2f}")
+    if "raw vLLM" in times:
+        share = statistics.median(times["raw vLLM"]) / statistics.median(times["rlvr vLLM engine"])
+        print(f"rlvr vLLM engine / raw vLLM with the same log-probabilities: {share:.3f}")
+
+
+def vllm_contenders(folder: str, requests: list[Request], sampling: Sampling) -> dict[str, Callable[[], Any]]:
+    """Our engine, and the vLLM inside it asked directly."""
+    from vllm import SamplingParams
+
+    from rlvr.generation.vllm import VLLMEngine
+
+    engine = VLLMEngine(folder)
+    engine._end_ids = []
+    llm = engine._llm
+    prompts = [{"prompt_token_ids": list(request.prompt_ids)} for request in requests]
+    params = [
+        SamplingParams(
+            n=request.n, seed=request.seed, max_tokens=sampling.max_tokens, logprobs=0, ignore_eos=True, detokenize=False,
+            flat_logprobs=True,
+        )
+        for request in requests
+    ]  # fmt: skip
+    original = engine._run
+
+    def endless(prompts: Any, params: Any) -> Any:
+        for one in params:
+            one.ignore_eos = True
+        return original(prompts, params)
+
+    engine._run = endless  # type: ignore[method-assign]
+    return {
+        "raw vLLM": lambda: llm.generate(prompts, params, use_tqdm=False),
+        "rlvr vLLM engine": lambda: engine.generate(requests, sampling),
+    }
+
+
+if __name__ == "__main__":
+    main()

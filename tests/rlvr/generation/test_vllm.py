@@ -1,0 +1,156 @@
+"""What only vLLM can get wrong: stale heads, stale caches, updates in flight, servers that die. Real vLLM, no stand-ins."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlvr.errors import ConfigError, EngineError, StaleWeightsError
+from rlvr.generation.engine import Request, Sampling
+from rlvr.generation.proof import prove_served
+from rlvr.generation.vllm_versions import vllm_version
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.skipif(vllm_version() is None, reason="vLLM is not installed here; `make vllm` tests it"),
+]
+
+
+def moved(model: Any, by: float, seed: int = 1) -> Any:
+    other = copy.deepcopy(model)
+    noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(by * parameter.std() * torch.randn(parameter.shape, generator=noise))
+    return other
+
+
+def test_a_head_that_stays_stale_is_refused_and_the_repacked_one_is_not(
+    vllm_engine: Any, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert model.config.tie_word_embeddings
+    other = moved(model, 0.3)
+    with monkeypatch.context() as without_repair:
+        without_repair.setattr("rlvr.generation.vllm_worker.repack_tied_heads", lambda model: None)
+        vllm_engine.load_weights(other.named_parameters(), 5)
+        assert vllm_engine._llm.get_weight_version() == "5"  # vLLM itself sees nothing wrong
+        with pytest.raises(StaleWeightsError, match="version 5"):
+            prove_served(vllm_engine, other, 5)
+    vllm_engine.load_weights(other.named_parameters(), 6)
+    assert prove_served(vllm_engine, other, 6) < 5e-5
+    vllm_engine.load_weights(model.named_parameters(), 0)
+
+
+def test_a_long_prompt_that_was_cached_is_read_again_by_new_weights(vllm_engine: Any, model: Any) -> None:
+    request = Request([5 + place % 40 for place in range(300)], seed=1)  # more than two blocks of the prefix cache
+    vllm_engine.generate([request], Sampling(max_tokens=2))
+    other = moved(model, 0.3)
+    vllm_engine.load_weights(other.named_parameters(), 7)
+    [[completion]] = vllm_engine.generate([request], Sampling(max_tokens=8))
+    ids = torch.tensor([[*request.prompt_ids, *completion.token_ids]])
+    with torch.no_grad():
+        logprobs = torch.log_softmax(other(ids).logits[0, 299:-1], -1)
+    expected = logprobs.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
+    assert torch.tensor(completion.logprobs) == pytest.approx(expected, abs=5e-5)
+    vllm_engine.load_weights(model.named_parameters(), 0)
+
+
+def test_many_updates_in_a_row_stay_exact(vllm_engine: Any, model: Any) -> None:
+    for version in range(20, 25):
+        other = moved(model, 0.2, seed=version)
+        vllm_engine.load_weights(other.named_parameters(), version)
+        assert prove_served(vllm_engine, other, version) < 5e-5
+    vllm_engine.load_weights(model.named_parameters(), 0)
+
+
+def test_the_learners_thread_settings_survive_the_engine(vllm_engine: Any) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    assert torch.get_num_threads() == before + 1  # vLLM replaces this function by one that does nothing
+    torch.set_num_threads(before)
+
+
+def test_an_update_in_flight_names_the_version_of_every_token(vllm_server: Any, model: Any) -> None:
+    request = Request([5, 6, 7], seed=3, n=8)
+    answers: list[Any] = []
+    sampling = Sampling(max_tokens=400)
+    vllm_server._end_ids, ends = [], vllm_server._end_ids  # let them run long
+    reader = threading.Thread(target=lambda: answers.extend(vllm_server.generate([request], sampling)[0]))
+    reader.start()
+    time.sleep(0.3)
+    other = moved(model, 0.3)
+    vllm_server.load_weights(other.named_parameters(), 9)
+    reader.join(timeout=300)
+    vllm_server._end_ids = ends
+    changed = [answer for answer in answers if answer.version_starts]
+    assert changed, "no answer was running while the weights changed"
+    for answer in changed:
+        (old, first), (new, start) = answer.version_starts
+        assert (old, first, new, answer.weight_version) == (0, 0, 9, 0)
+        ids = torch.tensor([[*request.prompt_ids, *answer.token_ids]])
+        for served, part in ((model, slice(0, start)), (other, slice(start, None))):
+            with torch.no_grad():
+                logprobs = torch.log_softmax(served(ids).logits[0, 2:-1], -1)
+            expected = logprobs.gather(1, torch.tensor(answer.token_ids)[:, None])[part, 0]
+            assert torch.tensor(answer.logprobs[part]) == pytest.approx(expected, abs=1e-4)
+    vllm_server.load_weights(model.named_parameters(), 0)
+
+
+def test_no_weight_file_is_left_in_shared_memory(vllm_server: Any, model: Any) -> None:
+    with pytest.raises(EngineError):
+        vllm_server.load_weights(list(model.named_parameters())[:-1], 3)
+    vllm_server.load_weights(model.named_parameters(), 0)
+    assert not list(Path("/dev/shm").glob("rlvr-weights-*"))
+
+
+def test_a_model_that_vllm_cannot_serve_is_refused_with_the_remedy(tmp_path: Path, tokenizer: Any) -> None:
+    from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+
+    from rlvr.generation.vllm import VLLMEngine
+
+    config = OpenAIGPTConfig(vocab_size=len(tokenizer), n_embd=64, n_head=2, n_layer=1, n_positions=64)
+    OpenAIGPTLMHeadModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="engine 'transformers'"):
+        VLLMEngine(tmp_path)
+
+
+def test_a_server_that_was_killed_is_one_clear_error(vllm_server: Any) -> None:
+    """The last test: the server is gone afterwards."""
+    os.killpg(vllm_server._server._process.pid, 9)
+    with pytest.raises(EngineError, match="does not answer"):
+        vllm_server.generate([Request([5], seed=0)], Sampling(max_tokens=2))
+    with pytest.raises(EngineError):
+        vllm_server.load_weights([], 4)
+
+
+def test_a_server_ends_with_the_process_that_launched_it(tmp_path: Path) -> None:
+    # The launcher itself, on a module that starts in no time: what ends it is the closing of its input.
+    program = (
+        "import runpy, sys, time\n"
+        "from rlvr.generation import vllm_launch\n"
+        "import threading\n"
+        "vllm_launch.GRACE_S = 0.5\n"
+        "threading.Thread(target=vllm_launch._end_with_starter, daemon=True).start()\n"
+        "print('up', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"up\n"
+    assert child.poll() is None
+    child.stdin.close()
+    assert child.wait(timeout=30) < 0
