@@ -108,7 +108,7 @@ def load_recipe(path: str | Path, words: Sequence[str] = ()) -> Recipe:
         if own.get("env") or own.get("envs"):
             for name in ("env", "envs", "level", "knobs"):
                 shared.pop(name, None)
-        if stages:
+        if _makes_policy(stages):
             shared.pop("model", None)
         config = from_dict(_config_class(table), {**shared, **own}, where=f"{path}: [{table}]")
         if table != "build":
@@ -199,10 +199,15 @@ def _settings(table: str) -> set[str]:
     return {field.name for field in fields(_config_class(table))}
 
 
+def _makes_policy(stages: Sequence[Stage]) -> bool:
+    """True if one of the stages makes the model that the next one starts from."""
+    return any(stage.name != "reward_model" for stage in stages)
+
+
 def _written_out(out: Path, stages: Sequence[Stage]) -> str:
     """Every stage with all its settings; `out`, and the models that stages make, are left to be filled in again."""
     tables: dict[str, Any] = {"out": str(out)}
     for number, stage in enumerate(stages):
-        derived = {"out"} if number == 0 else {"out", "model"}
+        derived = {"out", "model"} if _makes_policy(stages[:number]) else {"out"}
         tables[stage.name] = {name: value for name, value in to_dict(stage.config).items() if name not in derived}
     return to_toml(make_dataclass("Tables", list(tables))(**tables))
