@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import NamedTuple
 
 import rlvr
 from rlvr_envs.math.asking import ask, bounded, judge, one_kind, phrase, worked
 from rlvr_envs.math.expressions import Unreadable, read
-from rlvr_envs.math.functions import function_of
+from rlvr_envs.math.functions import Function, function_of
 from rlvr_envs.math.polynomials import text
 
 PHRASINGS = (
@@ -73,12 +74,16 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
 
     def rule(answer: str) -> bool:
         try:
-            given = function_of(read(answer), name)
-            return given.equals(function_of(read(data["function"]), name).derivative())
+            return function_of(read(answer), name).equals(_slope(data["function"], name))
         except Unreadable:
             return False  # the ring holds all that these tasks are made of, so this is another function, or none
 
     return judge(task, answer_text, rule)
+
+
+@lru_cache(256)  # the answers of a group all ask for the same
+def _slope(shown: str, name: str) -> Function:
+    return function_of(read(shown), name).derivative()
 
 
 @derivative.worked_solution

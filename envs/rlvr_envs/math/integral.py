@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 import rlvr
 from rlvr_envs.math.asking import ask, bounded, judge, one_kind, phrase, signed, verify_answer, worked
 from rlvr_envs.math.derivative import add, nonzero, scaled
 from rlvr_envs.math.expressions import Unreadable, read
-from rlvr_envs.math.functions import function_of
+from rlvr_envs.math.functions import Function, function_of
 from rlvr_envs.math.polynomials import Polynomial, text, value
 
 INDEFINITE = (
@@ -89,11 +90,16 @@ def _(task: rlvr.Task, answer_text: str) -> rlvr.Score:
     def rule(answer: str) -> bool:
         try:
             given = function_of(read(answer), name, CONSTANTS).derivative()
-            return given.equals(function_of(read(data["function"]), name))
+            return given.equals(_integrand(data["function"], name))
         except Unreadable:
             return False  # the ring holds all that these tasks are made of, so this is another function, or none
 
     return judge(task, answer_text, rule)
+
+
+@lru_cache(256)  # the answers of a group all ask for the same
+def _integrand(shown: str, name: str) -> Function:
+    return function_of(read(shown), name)
 
 
 @integral.worked_solution
