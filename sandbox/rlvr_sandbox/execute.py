@@ -17,6 +17,7 @@ from rlvr_sandbox.pipes import CHUNK, End, pipe, read_now, read_some
 from rlvr_sandbox.worker import Ended, Worker
 
 _STDERR_BYTES = 64 << 10
+_OVERFLOW_BYTES = 64 << 10
 _OUT_OF_MEMORY = (b"MemoryError", b"std::bad_alloc", b"heap out of memory", b"cannot allocate memory")
 
 Stopped = Literal["", "TLE", "OLE"]
@@ -74,7 +75,9 @@ def run_program(worker: Worker, job: dict[str, Any], stdin: bytes, limits: Limit
     if b"S" not in marks:
         raise worker.trouble(f"a run was not set up (exit status {ended.exit_code})")
     verdict = _verdict(stopped or pump.overflow, b"C" in marks, ended, bytes(pump.err), job["cpu_s"])
-    return Execution(verdict, bytes(pump.out), bytes(pump.err), ended, time.monotonic() - started)
+    # Of an endless output the beginning tells enough, and eight copies of the rest would stay in the heap.
+    stdout = bytes(memoryview(pump.out)[:_OVERFLOW_BYTES]) if verdict == "OLE" else bytes(pump.out)
+    return Execution(verdict, stdout, bytes(pump.err), ended, time.monotonic() - started)
 
 
 def cpu_limit(timeout_s: float) -> int:

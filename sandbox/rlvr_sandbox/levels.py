@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -83,26 +82,24 @@ def start_worker(level: Level, *, tester: bool = False) -> Worker:
     return worker
 
 
-def choose_level(minimum: Level | None = None) -> Level:
-    """The best level this machine gives; tried once per process and minimum.
+def first_worker(minimum: Level | None = None) -> Worker:
+    """A worker at the best level this machine gives, found by trying; later ones of this process start there at once.
 
     Raises SandboxUnavailableError if that is below `minimum` (default: `configured_minimum`).
     """
     wanted = configured_minimum() if minimum is None else check_level(minimum)
-    with _chosen_lock:
-        if wanted in _chosen:
-            return _chosen[wanted]
-        reasons = []
-        for level in LEVELS:
-            if not at_least(level, wanted):
-                break
-            try:
-                start_worker(level).close()
-            except SandboxUnavailableError as error:
-                reasons.append(f"{level}: {error}")
-                continue
-            _chosen[wanted] = level
-            return level
+    known = _chosen.get(wanted)
+    reasons = []
+    for level in LEVELS if known is None else (known,):
+        if not at_least(level, wanted):
+            break
+        try:
+            worker = start_worker(level)
+        except SandboxUnavailableError as error:
+            reasons.append(f"{level}: {error}")
+            continue
+        _chosen[wanted] = level
+        return worker
     raise SandboxUnavailableError(
         f"this machine gives no sandbox at level {wanted!r} or better ({'; '.join(reasons)}), and a weaker one was not "
         f"allowed. Lower the minimum (Pool(minimum=...) or ${MINIMUM_VARIABLE}) if you can answer for it."
@@ -110,7 +107,6 @@ def choose_level(minimum: Level | None = None) -> Level:
 
 
 _chosen: dict[Level, Level] = {}
-_chosen_lock = threading.Lock()
 
 
 def probe() -> list[Offer]:

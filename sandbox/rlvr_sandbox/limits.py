@@ -37,7 +37,7 @@ class Outcome:
     verdict: Literal["OK", "TLE", "MLE", "OLE", "RE", "CE"]
     """OK means that it ended by itself with exit status 0."""
     stdout: str
-    """UTF-8; bytes that are none are shown as U+FFFD."""
+    """UTF-8; bytes that are none are shown as U+FFFD. Of an output over the limit only the first 64 KiB."""
     stderr: str
     """The first 64 KiB of it."""
     exit_code: int | None

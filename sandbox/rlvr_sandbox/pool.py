@@ -21,7 +21,7 @@ from rlvr.score import Score
 from rlvr_sandbox.execute import Execution, run_program
 from rlvr_sandbox.judging import judge_on
 from rlvr_sandbox.languages import check_language, compile_job, run_job
-from rlvr_sandbox.levels import Level, check_level, choose_level, start_worker
+from rlvr_sandbox.levels import Level, check_level, first_worker, start_worker
 from rlvr_sandbox.limits import Limits, Outcome
 from rlvr_sandbox.testspec import parse_tests
 from rlvr_sandbox.worker import Worker
@@ -33,9 +33,9 @@ _ATTEMPTS = 3
 class _Station:
     """A worker and, once a test has needed it, a second one for what stands beside the solution."""
 
-    def __init__(self, level: Level) -> None:
+    def __init__(self, level: Level, worker: Worker | None = None) -> None:
         self._level = level
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, Worker] = {} if worker is None else {"worker": worker}
 
     def worker(self) -> Worker:
         return self._get("worker")
@@ -99,6 +99,7 @@ class Pool:
 
     def _reset(self) -> None:
         self._changed = threading.Condition()
+        self._starting = threading.Lock()
         self._idle: list[_Station] = []
         self._stations: list[_Station] = []
         self._waiting = 0
@@ -108,9 +109,17 @@ class Pool:
     @property
     def level(self) -> Level:
         """The level everything in this pool runs at."""
-        if self._level is None:
-            self._level = self._wanted_level or choose_level(self._minimum)
-        return self._level
+        with self._starting:
+            if self._level is None and self._wanted_level is not None:
+                self._level = self._wanted_level
+            elif self._level is None:
+                worker = first_worker(self._minimum)
+                self._level = check_level(worker.level)
+                station = _Station(self._level, worker)
+                with self._changed:
+                    self._stations.append(station)
+                    self._idle.append(station)
+            return self._level
 
     @property
     def queue_depth(self) -> int:

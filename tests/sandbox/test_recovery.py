@@ -17,7 +17,7 @@ import pytest
 
 from rlvr.errors import ConfigError, SandboxUnavailableError
 from rlvr_sandbox import Pool
-from rlvr_sandbox.levels import choose_level, doctor, probe
+from rlvr_sandbox.levels import doctor, first_worker, probe
 
 OK = {"kind": "stdio", "cases": [{"stdin": "", "stdout": "ok\n"}]}
 CODE = "print('ok')"
@@ -270,7 +270,7 @@ def test_a_machine_below_the_minimum_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(levels, "_chosen", {})
     monkeypatch.setattr(sys, "platform", "darwin")  # where no level but "unsafe" can be had
     with pytest.raises(SandboxUnavailableError, match="weaker one was not"):
-        choose_level("landlock")
+        first_worker("landlock")
     with pytest.raises(ConfigError, match="no isolation level 'strong'"):
         Pool(minimum="strong")
 
