@@ -68,6 +68,7 @@ def test_linear_systems():
         named = ", ".join(f"{name} = {value}" for name, value in zip(names, gold, strict=True))
         turned = "; ".join(f"{name} = {value}" for name, value in reversed([*zip(names, gold, strict=True)]))
         assert judge(task, f"<answer>{named}</answer>")
+        assert judge(task, "<answer>\n" + named.replace(", ", "\n") + "\n</answer>")
         assert judge(task, f"<answer>{turned}</answer>")
         assert judge(task, f"$\\boxed{{\\left({', '.join(map(sympy.latex, gold))}\\right)}}$")
         if gold[0] != gold[1]:

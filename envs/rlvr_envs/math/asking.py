@@ -110,7 +110,9 @@ def split_list(text: str) -> list[str]:
     plain = _BRACKETS.sub(" ", text).replace("\\{", "{").replace("\\}", "}").strip()
     if plain[:1] + plain[-1:] in ("()", "[]", "{}") and _closes_at_end(plain):
         plain = plain[1:-1]
-    plain = re.sub(r"(?<![A-Za-z\\])(?:and|\\text\{ *and *\})(?![A-Za-z])", ",", plain).replace(";", ",")
+    plain = (
+        re.sub(r"(?<![A-Za-z\\])(?:and|\\text\{ *and *\})(?![A-Za-z])", ",", plain).replace(";", ",").replace("\n", ",")
+    )
     return [part.strip() for part in re.sub(r",\s*,", ",", plain).split(",")]
 
 
