@@ -27,7 +27,6 @@ from rlvr.generation.proof import probe_tokens
 from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weights import WeightShapes
 
-START_TIMEOUT_S = 600.0
 BUCKET_BYTES = 256 << 20
 """Weights travel in files of about this size, so that no second copy of the whole model is held."""
 _CONNECTIONS = 64
@@ -97,12 +96,14 @@ class VLLMServerEngine:
         kv_cache_memory_mb: int | None = None,
         gpu_memory_utilization: float = 0.9,
         tensor_parallel_size: int = 1,
+        start_timeout_s: float = 600.0,
     ) -> Self:
         """Start a server on a free port of the loopback and connect to it.
 
         It ends when the engine is closed or this process ends, however that happens.
 
-        The settings are those of `VLLMEngine`. Raises ConfigError with the server's own last words if it does not start.
+        The settings are those of `VLLMEngine`; it must be healthy within `start_timeout_s`, and a large model needs minutes
+        to load. Raises ConfigError with the server's own last words if it does not start.
         """
         check_version(vllm_version())
         config = load_config(path)
@@ -130,7 +131,7 @@ class VLLMServerEngine:
         switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager"])]
         server = _Server(path, [text for pair in flags.items() for text in pair] + switches)
         try:
-            server.wait_until_healthy()
+            server.wait_until_healthy(start_timeout_s)
             engine = cls(server.url, path, dtype=served)
         except BaseException:
             server.stop()
@@ -283,10 +284,10 @@ class _Server:
             command, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, env=environment, start_new_session=True
         )
 
-    def wait_until_healthy(self) -> None:
+    def wait_until_healthy(self, timeout_s: float) -> None:
         import httpx
 
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise support.start_failure(self._path, self.last_words())
@@ -296,7 +297,8 @@ class _Server:
             except httpx.TransportError:
                 pass
             time.sleep(0.2)
-        raise support.start_failure(self._path, f"not healthy after {START_TIMEOUT_S:g} s; {self.last_words()}")
+        words = f"not healthy after {timeout_s:g} s (raise start_timeout_s for a slow machine); {self.last_words()}"
+        raise support.start_failure(self._path, words)
 
     def last_words(self) -> str:
         """The last line it wrote that names an error, or else its last line."""

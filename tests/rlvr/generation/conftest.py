@@ -90,7 +90,7 @@ def vllm_server(model_folder: Path) -> Iterator[Any]:
     """One vLLM server for all tests."""
     from rlvr.generation.vllm_server import VLLMServerEngine
 
-    engine = VLLMServerEngine.launch(model_folder, max_num_seqs=64)
+    engine = VLLMServerEngine.launch(model_folder, max_num_seqs=64, start_timeout_s=1500)
     yield engine
     engine.close()
     engine.close()
