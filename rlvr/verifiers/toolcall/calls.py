@@ -28,6 +28,16 @@ MAX_CONTAINERS = 5_000
 """Lists and objects in one call's arguments; in Python text all values, since each costs a step of its walk."""
 
 
+class TaggedText(str):
+    """An argument from a format that writes values without types, where the schema says that it is a text.
+
+    It is a string like any other, but where gold is none (a null or a number that the schema does not allow), the
+    text is all that the model could have written, and is compared as what it says.
+    """
+
+    __slots__ = ()
+
+
 class Unreadable(Exception):
     """Raised inside the parsers when a payload breaks its format; it never leaves this package."""
 

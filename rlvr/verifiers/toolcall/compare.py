@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rlvr.verifiers.toolcall.calls import TaggedText, Unreadable
+from rlvr.verifiers.toolcall.jsontext import untagged
 from rlvr.verifiers.toolcall.policy import Policy, fold
 from rlvr.verifiers.toolcall.schema import is_object, resolve, types_of
 
@@ -34,7 +36,7 @@ def plainly_allowed(arguments: Mapping[str, Any], wanted: Mapping[str, Any], cho
                 return False
             absent += 1
             continue
-        kind = type(value)
+        kind = type(value) if type(value) is not TaggedText else str
         if kind not in _SCALARS or value == "" or not any(value == one and kind is type(one) for one in options):
             return False
     return len(arguments) == len(wanted) - absent
@@ -57,6 +59,8 @@ class Comparison:
         """Whether `value` is what gold says. `schema` is its part of the tool's definition, None if unknown."""
         if self.policy.coerce:
             value = coerce(value, schema, self.root)
+        if type(value) is TaggedText and not isinstance(gold, str):
+            value = _said(value)
         if isinstance(gold, str):
             same = isinstance(value, str) and self._same_text(value, gold, schema, path)
         elif gold is None or isinstance(gold, bool):
@@ -185,6 +189,13 @@ def _plain_list(choices: list[Any], schema: Any, root: Mapping[str, Any]) -> boo
 def join(path: str, key: str) -> str:
     """The JSON path of `key` below `path`."""
     return f"{path}.{key}" if key.isidentifier() else f"{path}[{key[:60]!r}]"
+
+
+def _said(text: str) -> Any:
+    try:
+        return untagged(text)
+    except Unreadable:
+        return text
 
 
 def property_of(schema: Any, key: str, root: Mapping[str, Any]) -> Any:

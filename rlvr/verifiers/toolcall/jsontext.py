@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from rlvr.verifiers.toolcall.calls import MAX_CALL_CHARS, MAX_CONTAINERS, MAX_DEPTH, Unreadable
 
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 _space = re.compile(r"[ \t\r\n]*+")
 # Up to the next bracket outside a string. An unclosed string runs to the end, so that no character is scanned twice.
 _to_bracket = re.compile(r'(?:[^"\[\]{}]|"(?:[^"\\]|\\.)*+"?)*+([\[\]{}])', re.DOTALL)
@@ -96,3 +97,19 @@ def decode_whole(text: str) -> Any:
     if skip_space(text, end) != len(text):
         raise Unreadable("bad_json", "text follows the JSON value", end)
     return value
+
+
+def untagged(text: str) -> Any:
+    """The JSON value that a text says (True, False and None too, which templates print); the text if it says none.
+
+    Raises Unreadable, `too_large` or `duplicate_key`.
+    """
+    words = text.strip()
+    words = _PYTHON_WORDS.get(words, words)
+    try:
+        items, end = decode_json("[" + words + "]", 0)
+    except Unreadable as fault:
+        if fault.status in ("too_large", "duplicate_key"):
+            raise
+        return text
+    return items[0] if end == len(words) + 2 and len(items) == 1 else text

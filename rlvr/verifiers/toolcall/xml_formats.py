@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rlvr.verifiers.toolcall.calls import MAX_CALL_CHARS, ParsedCall, Unreadable
+from rlvr.verifiers.toolcall.calls import MAX_CALL_CHARS, ParsedCall, TaggedText, Unreadable
 from rlvr.verifiers.toolcall.formats import register_format
 from rlvr.verifiers.toolcall.json_formats import broken
-from rlvr.verifiers.toolcall.jsontext import decode_json, skip_space
+from rlvr.verifiers.toolcall.jsontext import skip_space, untagged
 from rlvr.verifiers.toolcall.schema import ToolSet, type_of, types_of
 
 _OPENER, _CLOSER = "<tool_call>", "</tool_call>"
@@ -16,7 +16,6 @@ _MAX_ARGUMENTS = 256
 _function = re.compile(r"\s*+<function=([^<>\n]{1,256}+)>")
 _parameter = re.compile(r"\s*+<parameter=([^<>\n]{1,256}+)>")
 _after_parameter = re.compile(r"</parameter>\s*+(?=<parameter=|</function>)")
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 def typed(text: str, tools: ToolSet, name: str, argument: str) -> Any:
@@ -28,21 +27,12 @@ def typed(text: str, tools: ToolSet, name: str, argument: str) -> Any:
     schema = tools.property(name, argument)
     allowed = types_of(schema, tools.parameters(name))
     if allowed == {"string"}:
-        return text
-    stripped = text.strip()
-    try:
-        value = decode_json("[" + _PYTHON_WORDS.get(stripped, stripped) + "]", 0)
-    except Unreadable as fault:
-        if fault.status in ("too_large", "duplicate_key"):
-            raise
-        return text
-    items, end = value
-    if end != len(_PYTHON_WORDS.get(stripped, stripped)) + 2 or len(items) != 1:
-        return text
-    kind = type_of(items[0])
+        return TaggedText(text)
+    value = untagged(text)
+    kind = type_of(value)
     if "string" in allowed and kind not in allowed and not (kind == "integer" and "number" in allowed):
-        return text
-    return items[0]
+        return TaggedText(text)
+    return value
 
 
 def _broken_block(text: str, start: int, inside: int, fault: Unreadable) -> tuple[list[ParsedCall], int]:

@@ -264,3 +264,18 @@ def test_gold_may_be_written_as_openai_tool_calls() -> None:
     gold = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}]
     assert match([{"name": "f", "arguments": {"x": 1}}], gold).ok
     assert match([{"name": "f", "arguments": {}}], [{"name": "f", "arguments": {}}]).ok
+
+
+def test_a_format_without_types_can_say_what_an_off_schema_gold_means() -> None:
+    tools = number_tool(venue={"type": "string"})
+    for gold, text, right in (
+        (True, "True", True),
+        (None, "null", True),
+        (5, "5", True),
+        ("5", "5", True),
+        (True, "1", False),
+    ):
+        for format in ("qwen3_coder", "glm45"):
+            response = write([{"name": "f", "arguments": {"venue": text}}], format)
+            assert verify(response, tools, [{"name": "f", "arguments": {"venue": gold}}], format).correct is right
+    assert not verify(write([{"name": "f", "arguments": {"venue": "5"}}]), tools, [{"f": {"venue": [5]}}]).correct
