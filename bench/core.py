@@ -66,7 +66,9 @@ def per_second(call: Callable[[int], Any], count: int) -> float:
 
 def import_s(modules: str) -> float:
     code = f"import time; began = time.process_time(); import {modules}; print(time.process_time() - began)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(ROUNDS)]
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(ROUNDS)
+    ]
     return statistics.median(float(run.stdout) for run in runs)
 
 

@@ -18,7 +18,7 @@ CASES = [  # rule, parameters, a text that follows it, one that does not
     ("min-words", {"n": 3}, "one two three", "one two"),
     ("max-words", {"n": 12}, "w " * 12, "w " * 13),
     ("exact-words", {"n": 3}, "it's one two", "one two"),
-    ("sentences", {"n": 2}, "One. Two.", "One. Two. Three"),
+    ("sentences", {"n": 2}, "One. Two.", "One. Two. Three."),
     ("letters", {"n": 1}, "forest", "trees"),
     ("lower-case", {}, "lower", "Lower"),
     ("upper-case", {}, "UPPER 1", "Upper"),
