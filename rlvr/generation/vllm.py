@@ -10,7 +10,7 @@ import torch
 
 from rlvr.errors import EngineError
 from rlvr.generation import vllm_support as support
-from rlvr.generation.engine import Completion, Request, Sampling, answer_limit
+from rlvr.generation.engine import Completion, FinishReason, Request, Sampling, answer_limit
 from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
 from rlvr.generation.vllm_versions import check_version, vllm_version
@@ -182,5 +182,5 @@ class VLLMEngine:
 def _completion(answer: Any) -> Completion:
     spans = [(span.version, span.start, span.end) for span in answer.weight_versions or ()]
     version, starts = support.version_starts(spans)
-    reason = answer.finish_reason if answer.finish_reason in ("stop", "length") else "abort"
+    reason: FinishReason = answer.finish_reason if answer.finish_reason in ("stop", "length") else "abort"
     return Completion(list(answer.token_ids), list(answer.logprobs.logprobs), reason, version, starts)
