@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 import rlvr
+from rlvr.answers import after_thinking
 from rlvr.chat import encode, prompt_ids
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Sampling
@@ -56,6 +57,8 @@ class SFTConfig:
     """A run folder whose correct rollouts are learned in place of worked solutions."""
     examples: int = 1000
     """Worked solutions to learn from; they are repeated if the run is longer."""
+    bare_share: float = 0.0
+    """Share of the worked solutions that are shown without their reasoning: the answer alone."""
     steps: int = 100
     """Optimizer updates."""
     batch_size: int = 64
@@ -91,6 +94,8 @@ class SFTConfig:
                 f"sft has steps={self.steps}, batch_size={self.batch_size}, examples={self.examples}; nothing would be "
                 "learned. Give at least 1 of each"
             )
+        if not 0 <= self.bare_share <= 1:
+            raise ConfigError(f"bare_share is {self.bare_share}; it is a share of the examples, from 0 to 1")
         if not 0 <= self.stop_at_accuracy <= 1 or self.accuracy_every < 1 or self.accuracy_tasks < 1:
             raise ConfigError(
                 f"sft has stop_at_accuracy={self.stop_at_accuracy}, accuracy_every={self.accuracy_every}, "
@@ -213,8 +218,11 @@ def worked_examples(config: SFTConfig, tokenizer: Any) -> list[Example]:
             )
         count = round(config.examples * env.weight / total_weight)
         for task in rlvr.tasks(env.id, "train", count, f"sft/{config.seed}", level=env.level, **env.knobs):
+            text = spec.solution(task)
+            if derive_seed("bare", config.seed, task.key) < config.bare_share * 2.0**63:
+                text = after_thinking(text) or text
             prompt = prompt_ids(tokenizer, task.messages, task.tools)
-            answer = [*encode(tokenizer, spec.solution(task)), tokenizer.eos_token_id]
+            answer = [*encode(tokenizer, text), tokenizer.eos_token_id]
             examples.append(Example([*prompt, *answer], [False] * len(prompt) + [True] * len(answer)))
     return examples
 

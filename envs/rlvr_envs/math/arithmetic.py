@@ -31,7 +31,7 @@ _APPLY = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
 def arithmetic(rng: random.Random, terms: int, digits: int, operators: str, modulus: int) -> rlvr.Task:
     """Evaluate an expression of integers such as `7+25*3-8`; products bind tighter than sums.
 
-    Knobs: `terms` numbers of up to `digits` digits, joined by characters of `operators` (from `+-*`). With a `modulus`
+    Knobs: `terms` numbers of `digits` digits, joined by characters of `operators` (from `+-*`). With a `modulus`
     the remainder is asked for, which lies in [0, modulus). The answer is an exact integer, without modulus often negative.
     It counts as given inside `<answer>`, in `\\boxed{}` or alone after the reasoning.
     """
@@ -40,7 +40,8 @@ def arithmetic(rng: random.Random, terms: int, digits: int, operators: str, modu
             f"math/arithmetic-v0 with terms={terms}, digits={digits}, operators={operators!r}, modulus={modulus}: it needs "
             f"at least 2 terms of at least 1 digit, operators from {''.join(_APPLY)!r}, and a modulus of 0 (none) or above 1"
         )
-    numbers = [rng.randrange(10**digits) for _ in range(terms)]
+    lowest = 10 ** (digits - 1) if digits > 1 else 0
+    numbers = [rng.randrange(lowest, 10**digits) for _ in range(terms)]
     signs = [rng.choice(operators) for _ in range(terms - 1)]
     expression = str(numbers[0]) + "".join(f"{sign}{number}" for sign, number in zip(signs, numbers[1:], strict=True))
     answer = _steps(numbers, signs, modulus)[-1][1]
@@ -65,13 +66,16 @@ def work(task: rlvr.Task) -> str:
     """Every step as an equation, then the answer.
 
     Products come first, then the running total, all modulo the modulus. A sum of longer numbers is done in columns,
-    units first, each with the carry of the one before: `347+585` is `7+5=12 4+8+1=13 3+5+1=9`.
+    units first, each but those with the carry of the one before: `347+585` is `7+5=12 4+8+1=13 3+5+1=09`.
     """
     assert task.data is not None
     numbers, signs, modulus = task.data["numbers"], task.data["signs"], task.data["modulus"]
     columns = set(signs) == {"+"} and not modulus and max(numbers) > 9
-    steps = _columns(numbers) if columns else _steps(numbers, signs, modulus)
-    return f"<think>{' '.join(f'{left}={value}' for left, value in steps)}</think><answer>{task.answer}</answer>"
+    if columns:
+        lines = [f"{column}={total:02}" for column, total in _columns(numbers)]
+    else:
+        lines = [f"{step}={value}" for step, value in _steps(numbers, signs, modulus)]
+    return f"<think>{' '.join(lines)}</think><answer>{task.answer}</answer>"
 
 
 def _steps(numbers: list[int], signs: list[str], modulus: int) -> list[tuple[str, int]]:
@@ -97,12 +101,12 @@ def _steps(numbers: list[int], signs: list[str], modulus: int) -> list[tuple[str
 
 
 def _columns(numbers: list[int]) -> list[tuple[str, int]]:
-    """Addition in columns from the units up: each column as `("4+8+1", 13)`, the carry last where there is one."""
-    steps: list[tuple[str, int]] = []
+    """Addition in columns from the units up: each column as `("4+8+1", 13)`, the carry last."""
+    columns: list[tuple[str, int]] = []
     carry = 0
     for place in range(max(len(str(number)) for number in numbers)):
         digits = [number // 10**place % 10 for number in numbers]
         total = sum(digits) + carry
-        steps.append(("+".join(map(str, [*digits, carry] if carry else digits)), total))
+        columns.append(("+".join(map(str, [*digits, carry] if place else digits)), total))
         carry = total // 10
-    return steps
+    return columns
