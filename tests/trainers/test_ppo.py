@@ -11,10 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from rlvr.errors import CheckpointError, ConfigError
+from rlvr.generation.loading import load_model
 from rlvr.tracking import read_metrics, read_rollouts, rollout_files
+from rlvr_trainers import losses
+from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import STATE_FILE, list_checkpoints
 from rlvr_trainers.grpo import GRPOConfig, train_grpo
 from rlvr_trainers.kl_control import KLController
+from rlvr_trainers.policy import Policy
 from rlvr_trainers.ppo import PPOConfig, train_ppo
 from rlvr_trainers.scalar_model import load_scalar_model
 
@@ -119,6 +123,51 @@ def test_the_kl_starts_at_zero_and_is_charged_on_the_reward(tiny_model, last_let
     assert abs(rows[2]["kl_from_reference"]) > 1e-4
 
 
+@pytest.mark.parametrize("critic", ["own", "shared"])
+@pytest.mark.parametrize("kl_in", ["loss", "reward"])
+def test_the_kl_can_be_that_of_whole_distributions(tiny_model, last_letter, tmp_path, critic, kl_in):
+    config = small(
+        tiny_model,
+        last_letter,
+        tmp_path / "run",
+        critic=critic,
+        kl_coef=0.1,
+        kl_in=kl_in,
+        kl_kind="full",
+        token_budget=300,
+    )
+    train_ppo(config, quiet=True)
+    first, second = read_metrics(tmp_path / "run")
+    assert first["kl_from_reference"] == pytest.approx(0.0, abs=1e-6)
+    assert second["kl_from_reference"] > 1e-4, "a full KL is never negative"
+
+
+def test_a_policy_measures_its_kl_from_another_as_the_formula_says(tiny_model):
+    ours, theirs = (load_model(tiny_model, torch.device("cpu"), torch.float32) for _ in range(2))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    batch = Batch.from_rows([[7, 8, 9, 1], [8, 1]], [[False, True, False, True], [False, True]])
+    kl_BT = Policy(ours, chunk_elements=20).full_kl(batch, Policy(theirs), temperature=0.7)
+    logits_BTV, ref_logits_BTV = (model(batch.token_ids_BT).logits / 0.7 for model in (ours, theirs))
+    expected_BT = torch.zeros(2, 4)
+    expected_BT[:, 1:] = losses.full_kl(logits_BTV, ref_logits_BTV)[:, :-1]
+    torch.testing.assert_close(kl_BT, torch.where(batch.mask_BT, expected_BT, 0.0), atol=1e-6, rtol=0)
+    kl_BT.sum().backward()
+    assert all(parameter.grad is None for parameter in theirs.parameters())
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in ours.parameters())
+
+
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_adapters_are_trained_beside_a_critic(tiny_model, last_letter, tmp_path, critic):
+    pytest.importorskip("peft")
+    config = small(tiny_model, last_letter, tmp_path / "run", critic=critic, steps=1, lora_rank=2, entropy_coef=0.01)
+    result = train_ppo(config, quiet=True)
+    assert (result.model / "adapter_model.safetensors").exists()
+    assert read_metrics(tmp_path / "run")[0]["grad_norm"] > 0
+
+
 def test_the_kl_coefficient_follows_its_target_within_a_fifth():
     control = KLController(0.1, target=0.02, horizon=64)
     control.observe(0.022, num_rows=32)  # error 0.1, half a horizon
@@ -218,3 +267,23 @@ def test_a_run_of_another_algorithm_is_not_taken_up(tiny_model, last_letter, tmp
     )  # fmt: skip
     with pytest.raises(CheckpointError, match="holds no critic"):
         train_ppo(replace(config, steps=2), resume=True, quiet=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:all_groups_dead")
+def test_groups_too_are_held_near_a_target_and_go_on_from_any_update(tiny_model, last_letter, tmp_path):
+    config = GRPOConfig(
+        model=str(tiny_model), env=last_letter, out=str(tmp_path / "whole"), steps=2, prompts_per_step=8, group_size=8,
+        max_tokens=4, learning_rate=1e-2, scoring_workers=1, num_iterations=2, keep_dead_groups=True, kl_coef=0.1,
+        kl_kind="k2", kl_target=0.001, kl_horizon=64, checkpoint_every=1, keep_checkpoints=99,
+    )  # fmt: skip
+    whole = train_grpo(config, quiet=True)
+    first, second = read_metrics(tmp_path / "whole")
+    assert first["kl_coef"] != second["kl_coef"]
+    out = tmp_path / "resumed"
+    shutil.copytree(tmp_path / "whole", out)
+    for later in list_checkpoints(out / "checkpoints")[1:]:
+        shutil.rmtree(later)
+    resumed = train_grpo(replace(config, out=str(out)), resume=True, quiet=True)
+    assert same(weights(resumed.model), weights(whole.model))
+    assert timeless(out) == timeless(tmp_path / "whole")

@@ -19,6 +19,7 @@ from rlvr.generation.loading import load_model
 from rlvr_trainers import advantages, losses
 from rlvr_trainers.advantages import GROUPED, AdvantageKind
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.kl_control import KLController
 from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.policy import Policy
 from rlvr_trainers.rollouts import (
@@ -51,7 +52,13 @@ class GRPOConfig(RunConfig):
     """Reward minus the group's mean, over the group's or the batch's standard deviation or neither; or RLOO's baseline
     (`leave_one_out`). Without groups: the reward minus the batch's mean (`batch_mean`), or as it is (`raw`)."""
     kl_coef: float = 0.0
-    """Weight of the KL divergence from the starting model (k3), in the loss. 0 loads no reference."""
+    """Weight of the KL divergence from the starting model, in the loss. 0 loads no reference."""
+    kl_kind: str = "k3"
+    """Its estimator, one of `losses.KL_KINDS`; k2 has the KL's own gradient."""
+    kl_target: float | None = None
+    """KL in nats a token that kl_coef is steered to, starting from its value; None keeps it fixed."""
+    kl_horizon: int = 10_000
+    """Rows that the steering takes to follow."""
     entropy_coef: float = 0.0
     """Weight of the entropy that the loss rewards."""
     keep_dead_groups: bool = False
@@ -78,6 +85,13 @@ class GRPOConfig(RunConfig):
             )
         if self.kl_coef < 0 or self.entropy_coef < 0:
             raise ConfigError(f"kl_coef is {self.kl_coef}, entropy_coef {self.entropy_coef}; neither can be negative")
+        if self.kl_kind not in losses.KL_KINDS:
+            raise unknown_name("kl_kind", self.kl_kind, losses.KL_KINDS)
+        self.kl_controller()
+
+    def kl_controller(self) -> KLController:
+        """The weight of the KL and how it moves."""
+        return KLController(self.kl_coef, target=self.kl_target, horizon=self.kl_horizon)
 
     def reward_terms(self) -> RewardTerms:
         """How a Score becomes the number that is trained on."""
@@ -94,6 +108,9 @@ def train_grpo(
     """
     with open_run(config, stage="grpo", resume=resume, engine=engine, quiet=quiet) as run:
         reference = Policy(load_model(config.model, run.learner.device, torch.float32)) if config.kl_coef else None
+        kl = config.kl_controller()
+        if config.kl_target is not None:
+            run.attach("kl", kl)
         run.evaluate_start()
         while run.state.step < config.steps:
             run.clock.restart()
@@ -109,7 +126,7 @@ def train_grpo(
             # 5. Passes over the batch in minibatches, each the sum of its micro-batches.
             if (batch := run.batch) is not None:
                 while run.state.update < config.updates_per_step:
-                    run.end_update(update(config, run, run.minibatch(batch, run.state.update)))
+                    run.end_update(update(config, run, kl, run.minibatch(batch, run.state.update)))
                 run.clock.lap("update")
                 # 6. The engine gets the new weights, and proves that it serves them.
                 run.sync()
@@ -138,8 +155,8 @@ def prepare(config: GRPOConfig, run: Run, collected: Collected, reference: Polic
     return batch
 
 
-def update(config: GRPOConfig, run: Run, batch: Batch) -> Mapping[str, float]:
-    """One optimizer step on these rows."""
+def update(config: GRPOConfig, run: Run, kl: KLController, batch: Batch) -> Mapping[str, float]:
+    """One optimizer step on these rows; the weight of the KL then follows what it was."""
     objective = Objective(
         loss=config.loss,
         num_items=float(losses.denominator(config.loss, batch.mask_BT)),
@@ -148,7 +165,8 @@ def update(config: GRPOConfig, run: Run, batch: Batch) -> Mapping[str, float]:
         clip_low=config.clip_low,
         clip_high=config.clip_high,
         delta=config.delta,
-        kl_coef=config.kl_coef,
+        kl_coef=kl.coefficient,
+        kl_kind=config.kl_kind,
         entropy_coef=config.entropy_coef,
         importance=run.importance,
         importance_cap=config.importance_cap,
@@ -158,9 +176,13 @@ def update(config: GRPOConfig, run: Run, batch: Batch) -> Mapping[str, float]:
     def loss(micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         return policy_objective(objective, micro, logprobs_BT, entropy_BT)
 
-    return run.learner.update(
+    measured = run.learner.update(
         batch, loss, temperature=config.temperature, entropy="grad" if config.entropy_coef else "metric"
     )
+    if config.kl_coef:
+        measured["kl_coef"] = kl.coefficient
+        kl.observe(measured["kl"], batch.num_rows)
+    return measured
 
 
 def step_metrics(collected: Collected, run: Run) -> dict[str, float]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rlvr.errors import ConfigError
-from rlvr_trainers.losses import adapt_kl_coefficient
+from rlvr_trainers.losses import KL_KINDS, adapt_kl_coefficient
+
+KL_CHOICES = (*KL_KINDS, "full")
+"""How a run may measure the KL: estimated from the sampled tokens, or over the whole vocabulary."""
 
 
 class KLController:

@@ -82,6 +82,17 @@ class Learner:
         return result_BT
 
     @torch.no_grad()
+    def full_kl(self, batch: Batch, reference: Policy, *, temperature: float = 1.0) -> Tensor:
+        """`[B, T]` on the CPU: KL of these weights from the reference's, over the whole vocabulary."""
+        result_BT = torch.zeros(batch.token_ids_BT.shape)
+        for rows in batch.micro_batches(self.token_budget):
+            micro = batch.select(rows).to(self.device)
+            with self.autocast():
+                kl_BT = self.policy.full_kl(micro, reference, temperature=temperature)
+            result_BT[rows, : kl_BT.shape[1]] = kl_BT.cpu()
+        return result_BT
+
+    @torch.no_grad()
     def kept_log_mass(self, batch: Batch, sampling: Sampling) -> Tensor:
         """`[B, T]` on the CPU: log of the mass that the sampling's cuts left under these weights."""
         result_BT = torch.zeros(batch.token_ids_BT.shape)

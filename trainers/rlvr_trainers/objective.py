@@ -43,12 +43,13 @@ class Objective:
 
 
 def policy_objective(
-    objective: Objective, micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None
+    objective: Objective, micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None, kl_BT: Tensor | None = None
 ) -> tuple[Tensor, Metrics]:
     """A micro-batch's share of policy loss + kl_coef * KL - entropy_coef * entropy, and of its metrics.
 
     The batch has the fields `advantages` (B or BT) and `sampling_logprobs`, and where they are needed `old_logprobs`,
     `ref_logprobs` and `kept_log_mass`. Without `old_logprobs` the update is on-policy and every ratio is 1.
+    `kl_BT` is the KL from the reference where it was computed from whole distributions; else it is estimated by `kl_kind`.
     """
     mask_BT, fields, tokens = micro.mask_BT, micro.fields, objective.num_tokens
     old_logprobs_BT = fields.get("old_logprobs", logprobs_BT.detach())
@@ -80,8 +81,9 @@ def policy_objective(
         weights_BT=weights_BT,
     )
     metrics["policy_loss"] = loss
-    if "ref_logprobs" in fields:
+    if kl_BT is None and "ref_logprobs" in fields:
         kl_BT = losses.kl(objective.kl_kind, logprobs_BT, fields["ref_logprobs"], mask_BT)
+    if kl_BT is not None:
         metrics["kl"] = losses.aggregate(kl_BT, mask_BT, num_items=tokens)
         if objective.kl_coef:
             loss = loss + objective.kl_coef * metrics["kl"]

@@ -71,6 +71,29 @@ class Policy(nn.Module):
         """`[B, T]`: log of the probability that top-p, top-k and min-p left where each answer token was drawn."""
         return self._per_answer_token(batch, lambda logits_NV, _: (losses.kept_log_mass(logits_NV, sampling),))[0]
 
+    def full_kl(
+        self, batch: Batch, reference: Policy, *, temperature: float = 1.0, hidden_BTH: Tensor | None = None
+    ) -> Tensor:
+        """`[B, T]`, float32: KL of this policy from another over the whole vocabulary, where each answer token was chosen.
+
+        0 where `mask_BT` is False. Only this policy gets a gradient. It costs a pass of each trunk; `hidden_BTH` spares ours.
+        """
+        with torch.no_grad():
+            theirs = reference._states(batch)
+        ours = self._states(batch, hidden_BTH)
+
+        def piece(our_NH: Tensor, their_NH: Tensor) -> Tensor:
+            with torch.no_grad():
+                ref_logits_NV = reference._logits(their_NH) / temperature
+            return losses.full_kl(self._logits(our_NH) / temperature, ref_logits_NV)
+
+        rows = max(1, self.chunk_elements // self.model.config.get_text_config().vocab_size)
+        pieces = [
+            checkpoint(piece, *pair, use_reentrant=False) if torch.is_grad_enabled() else piece(*pair)
+            for pair in zip(torch.split(ours, rows), torch.split(theirs, rows), strict=True)
+        ]
+        return _spread(torch.cat(pieces), batch.mask_BT)
+
     def hidden(self, batch: Batch) -> Tensor:
         """`[B, T, H]`: the trunk's last hidden states, for a second head on the same trunk."""
         return self._hidden(batch)
@@ -89,6 +112,19 @@ class Policy(nn.Module):
             use_cache=False,
         ).last_hidden_state[0]
         return flat.new_zeros(*real_BT.shape, flat.shape[-1]).masked_scatter(real_BT[..., None], flat)
+
+    def _states(self, batch: Batch, hidden_BTH: Tensor | None = None) -> Tensor:
+        """What `_logits` turns into the logits of each answer token: hidden states, or the logits where there is no head."""
+        chosen_BT = batch.mask_BT[:, 1:]
+        if not self._split:
+            logits_BTV: Tensor = self.model(input_ids=batch.token_ids_BT, use_cache=False).logits
+            return logits_BTV[:, :-1][chosen_BT]
+        hidden_BTH = self._hidden(batch) if hidden_BTH is None else hidden_BTH
+        return hidden_BTH[:, :-1][chosen_BT]
+
+    def _logits(self, states_N: Tensor) -> Tensor:
+        logits_NV: Tensor = _plain(self.model).get_output_embeddings()(states_N) if self._split else states_N
+        return logits_NV.float()
 
     def _per_answer_token(self, batch: Batch, measure: Measure, hidden_BTH: Tensor | None = None) -> list[Tensor]:
         """Spread what `measure(logits_NV, targets_N)` says of each answer token over `[B, T]`."""

@@ -23,7 +23,7 @@ from rlvr.trajectory import Trajectory
 from rlvr_trainers import advantages, losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.critic import Critic, ValueHead, explained_variance, value_loss
-from rlvr_trainers.kl_control import KLController
+from rlvr_trainers.kl_control import KL_CHOICES, KLController
 from rlvr_trainers.learner import Metrics, accumulate
 from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.optimizer import OptimizerConfig
@@ -89,7 +89,8 @@ class PPOConfig(RunConfig):
     kl_in: Literal["loss", "reward"] = "loss"
     """Whether the KL is a term of the loss or is taken off the reward of each token."""
     kl_kind: str = "k3"
-    """Estimator, one of `losses.KL_KINDS`; in the reward k1 is unbiased, in the loss k2 has the right gradient."""
+    """k1, k2 or k3, estimated from the sampled tokens, or `full`, over the whole vocabulary at the price of another pass. In
+    the reward k1 is unbiased, in the loss k2 has the right gradient."""
     kl_target: float | None = None
     """KL in nats a token that the coefficient is steered to; None keeps it fixed."""
     kl_horizon: int = 10_000
@@ -105,8 +106,8 @@ class PPOConfig(RunConfig):
         super().__post_init__()
         if self.loss not in losses.POLICY_LOSSES:
             raise unknown_name("loss", self.loss, tuple(losses.POLICY_LOSSES))
-        if self.kl_kind not in losses.KL_KINDS:
-            raise unknown_name("kl_kind", self.kl_kind, losses.KL_KINDS)
+        if self.kl_kind not in KL_CHOICES:
+            raise unknown_name("kl_kind", self.kl_kind, KL_CHOICES)
         if not (0 <= self.gamma <= 1 and 0 <= self.lam <= 1):
             raise ConfigError(f"gamma is {self.gamma}, lam {self.lam}; both lie in [0, 1]")
         for name in ("kl_coef", "entropy_coef", "value_coef", "value_pretraining_steps"):
@@ -228,12 +229,15 @@ def estimate_advantages(
     if not config.sampling().full_distribution:
         batch = batch.with_fields(kept_log_mass=run.learner.kept_log_mass(batch, config.sampling()))
     if parts.reference is not None:
-        ref_logprobs_BT = run.learner.logprobs(batch, temperature=config.temperature, policy=parts.reference)
-        kl_BT = losses.kl(config.kl_kind, batch.fields["old_logprobs"], ref_logprobs_BT, batch.mask_BT)
+        if config.kl_kind == "full":
+            kl_BT = run.learner.full_kl(batch, parts.reference, temperature=config.temperature)
+        else:
+            ref_logprobs_BT = run.learner.logprobs(batch, temperature=config.temperature, policy=parts.reference)
+            kl_BT = losses.kl(config.kl_kind, batch.fields["old_logprobs"], ref_logprobs_BT, batch.mask_BT)
+            if config.kl_in == "loss":
+                batch = batch.with_fields(ref_logprobs=ref_logprobs_BT)
         if config.kl_in == "reward":
             rewards_BT = advantages.kl_in_reward(rewards_BT, kl_BT, batch.mask_BT, parts.kl.coefficient)
-        else:
-            batch = batch.with_fields(ref_logprobs=ref_logprobs_BT)
         metrics["kl_from_reference"] = float(kl_BT.sum() / batch.num_answer_tokens)
         metrics["kl_coef"] = parts.kl.coefficient
         parts.kl.observe(metrics["kl_from_reference"], batch.num_rows)
@@ -277,37 +281,47 @@ def objective_of(config: PPOConfig, run: Run, parts: Parts, batch: Batch) -> Obj
     )
 
 
+def policy_share(
+    config: PPOConfig, run: Run, parts: Parts, objective: Objective, micro: Batch, hidden_BTH: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A micro-batch's share of what the policy minimises, and of its metrics."""
+    policy, temperature = run.learner.policy, config.temperature
+    logprobs_BT, entropy_BT = policy(
+        micro, temperature=temperature, entropy="grad" if config.entropy_coef else "metric", hidden_BTH=hidden_BTH
+    )
+    kl_BT = None
+    if parts.reference is not None and config.kl_kind == "full" and config.kl_in == "loss":
+        kl_BT = policy.full_kl(micro, parts.reference, temperature=temperature, hidden_BTH=hidden_BTH)
+    return policy_objective(objective, micro, logprobs_BT, entropy_BT, kl_BT)
+
+
 def update_policy(config: PPOConfig, run: Run, parts: Parts, batch: Batch) -> Metrics:
     """One step of the policy's optimizer; none while only the critic learns."""
     if run.state.step < config.value_pretraining_steps:
         return {"grad_norm": 0.0, "learning_rate": 0.0}
-    objective = objective_of(config, run, parts, batch)
+    learner, objective = run.learner, objective_of(config, run, parts, batch)
 
-    def loss(micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        return policy_objective(objective, micro, logprobs_BT, entropy_BT)
+    def micro_loss(micro: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        return policy_share(config, run, parts, objective, micro)
 
-    entropy: Literal["grad", "metric"] = "grad" if config.entropy_coef else "metric"
-    return run.learner.update(batch, loss, temperature=config.temperature, entropy=entropy)
+    metrics = accumulate(
+        batch, micro_loss, token_budget=learner.token_budget, device=learner.device, autocast=learner.autocast()
+    )
+    return {**metrics, **learner.optimizer.step()}
 
 
 def update_shared_trunk(config: PPOConfig, run: Run, parts: Parts, critic: ValueHead, batch: Batch) -> Metrics:
     """One step on policy and value loss together; while only the critic learns, of its head alone."""
     learner, objective = run.learner, objective_of(config, run, parts, batch)
     only_critic = run.state.step < config.value_pretraining_steps
-    entropy: Literal["grad", "metric"] = "grad" if config.entropy_coef else "metric"
 
     def micro_loss(micro: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         hidden_BTH = learner.policy.hidden(micro)
-        if only_critic:
-            hidden_BTH = hidden_BTH.detach()
-        values_BT = critic.of_hidden(hidden_BTH, micro)
+        values_BT = critic.of_hidden(hidden_BTH.detach() if only_critic else hidden_BTH, micro)
         value = value_loss(values_BT, micro, clip=config.value_clip, num_tokens=objective.num_tokens)
         if only_critic:
             return value, {"value_loss": value}
-        logprobs_BT, entropy_BT = learner.policy(
-            micro, temperature=config.temperature, entropy=entropy, hidden_BTH=hidden_BTH
-        )
-        loss, metrics = policy_objective(objective, micro, logprobs_BT, entropy_BT)
+        loss, metrics = policy_share(config, run, parts, objective, micro, hidden_BTH)
         return loss + config.value_coef * value, {**metrics, "value_loss": value}
 
     metrics = accumulate(
