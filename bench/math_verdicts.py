@@ -72,9 +72,8 @@ def run_cases(judges: dict[str, Judge]) -> None:
     """Accuracy a source."""
     rows = data("math_equivalence.jsonl")
     core = [not NOT_CORE & set(row["tags"]) for row in rows]
-    print(
-        f"\ncases: {len(rows)} rows, {sum(core)} core, of these {sum(c and not r['expected'] for c, r in zip(core, rows, strict=True))} negative"
-    )
+    negative = sum(kept and not row["expected"] for kept, row in zip(core, rows, strict=True))
+    print(f"\ncases: {len(rows)} rows, {sum(core)} core, of these {negative} negative")
     verdicts = {}
     for name, judge in judges.items():
         begun = time.perf_counter()
@@ -117,7 +116,8 @@ def same_meaning(rng: random.Random, gold: str) -> str:
     number = gold.replace(",", "").replace("\\!", "")
     if re.fullmatch(r"-?\d+", number):
         n = int(number)
-        options += [f"\\boxed{{{n:,}}}", f"\\boxed{{{n}.0}}", f"\\boxed{{x = {n}}}", f"The answer is {n}.", f"#### {n}", f"<answer>{n}</answer>",
+        options += [f"\\boxed{{{n:,}}}", f"\\boxed{{{n}.0}}", f"\\boxed{{x = {n}}}", f"The answer is {n}.",
+                    f"#### {n}", f"<answer>{n}</answer>",
                     f"\\boxed{{\\text{{{n}}}}}", f"**Final Answer:** ${n}$"]  # fmt: skip
     fraction = re.fullmatch(r"(-?)\\[dt]?frac\{(\d+)\}\{(\d+)\}", gold)
     if fraction:
@@ -186,7 +186,8 @@ def timed(judge: Judge, rows: list[tuple[str, str, bool]]) -> dict[str, float]:
 def print_timed(name: str, figures: dict[str, float]) -> None:
     """One line of figures."""
     print(
-        f"  {name:14} right {100 * figures['right']:6.2f}%  {figures['per_s']:9,.0f}/s  ({figures['per_cpu_s']:9,.0f} a processor second)"
+        f"  {name:14} right {100 * figures['right']:6.2f}%  {figures['per_s']:9,.0f}/s"
+        f"  ({figures['per_cpu_s']:9,.0f} a processor second)"
         f"  p50 {figures['p50_ms']:.3f} ms  p99 {figures['p99_ms']:.2f} ms"
     )
 
@@ -194,9 +195,7 @@ def print_timed(name: str, figures: dict[str, float]) -> None:
 def run_mix(judges: dict[str, Judge]) -> None:
     """Accuracy and speed on 1,000 checks."""
     rows = mix(250, 400)
-    print(
-        f"\nmix: {len(rows)} checks of GSM8K and MATH-500 golds behind 400 characters of reasoning, each gold read anew four times"
-    )
+    print(f"\nmix: {len(rows)} checks of GSM8K and MATH-500 golds behind 400 characters of reasoning, four to a gold")
     rates = {}
     for name, judge in judges.items():
         figures = timed(judge, rows)

@@ -35,7 +35,10 @@ _BASE = re.compile(
     r"(?:_\s*\{?\s*(?:\(\s*)?([0-9]{1,2}|[a-z]+)(?:\s*\))?\s*\}?|\s+(?:in )?base[- ](\d{1,2}|[a-z]+))"
 )
 _RATE = re.compile(r"(?<=\d) ?((?:k|c|m)?m|ft|mi|km|g|kg|L|mol|J)/(s|h|hr|min|L|m|mol|kg)(\^\{?\d\}?)?$")
-_ABOUT = re.compile(r"^\s*(?:\\approx|≈|\\sim(?![a-z])|~|=|(?:about|approximately|roughly|approx\.?)\b)\s*")
+_ABOUT = re.compile(
+    r"^\s*(?:(?i:hence|therefore|thus|so|then)\b[,:]?\s*)?"
+    r"(?:(?:\\approx|≈|\\sim(?![a-z])|~|=|(?:about|approximately|roughly|approx\.?)\b)\s*)?"
+)
 _BASE_WORDS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
                "eleven": 11, "twelve": 12, "sixteen": 16, "binary": 2, "hex": 16}  # fmt: skip
 

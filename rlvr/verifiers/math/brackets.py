@@ -30,6 +30,8 @@ class BracketParser(Cursor):
         if opener == "{":
             if self.accept("}"):
                 raise UnreadableError("an empty group")
+            if self.token.kind == "w" and self.ahead().value in ("|", ":", "mid") and self.ahead().kind in "sc":
+                return self.set_literal("}")
             return self.braces_group()
         if opener == "\\{":
             return self.set_literal("\\}")

@@ -7,6 +7,7 @@ from rlvr.verifiers.math.evaluate import UndecidedError
 from rlvr.verifiers.math.expression_compare import ExpressionComparer, Prover, exact_value, is_expression
 from rlvr.verifiers.math.fingerprint import fingerprint
 from rlvr.verifiers.math.forms import (
+    FAMILY_CONSTANTS,
     PARAMETERS,
     PLUS_MINUS,
     all_conditions,
@@ -26,6 +27,7 @@ from rlvr.verifiers.math.forms import (
     is_named,
     items_of,
     letter_unit,
+    letters_in_a_row,
     mentions_pi,
     minutes_of,
     percentage,
@@ -105,6 +107,8 @@ class Comparer:
             return self.relations(a, b)
         if "choice" in kinds:
             return self.choices(a, b)
+        if kinds == {"mul", "list"} and letters_in_a_row(a) == letters_in_a_row(b) != "":
+            return True
         if "text" in kinds:
             return a.kind == b.kind and a.value == b.value
         if "time" in kinds:
@@ -298,11 +302,21 @@ class Comparer:
         if named and self.same_names(a[0], b[0]) and not is_equation(a, b) and self.same(a[1], b[1]):
             return True
         if named and "call" in (a[0].kind, b[0].kind):
-            return False
+            return self.same_constant_of_family(a, b)
         if not all(is_expression(side) for side in (*a, *b)):
             return False
         left, right = add(a[0], negate(a[1])), add(b[0], negate(b[1]))
         return self.expressions.proportional(left, right, positive=False)
+
+    def same_constant_of_family(self, a: tuple[Node, Node], b: tuple[Node, Node]) -> bool:
+        """`f(x) = kx` and `f(x) = cx`: a function's free constant has no name of its own."""
+        ours, theirs = symbols(a[1]) - symbols(b[1]), symbols(b[1]) - symbols(a[1])
+        if not self.policy.rename or a[0].kind != "call" or len(ours) != 1 or len(theirs) != 1:
+            return False
+        first, second = ours.pop(), theirs.pop()
+        if not {first, second} <= FAMILY_CONSTANTS:
+            return False
+        return a[0] == b[0] and self.same(a[1], rename(b[1], {second: first}))
 
     def same_names(self, a: Node, b: Node) -> bool:
         """`y` and `f(x)` both name a function's value; otherwise a name is itself."""

@@ -211,7 +211,12 @@ class ExpressionParser(NameParser):
         ):
             self.at += 3
             return symbol(base.text + "'") if base.kind == "sym" else call("prime", base)
-        if token.kind == "s" and token.value == "{" and self.ahead().value.strip() in ("th", "st", "nd", "rd"):
+        if (
+            token.kind == "s"
+            and token.value == "{"
+            and self.ahead().value.strip() in ("th", "st", "nd", "rd")
+            and self.ahead(2).value == "}"
+        ):
             self.at += 3
             return base
         if token.kind in "tw" and token.value.strip() in ("th", "st", "nd", "rd"):

@@ -40,6 +40,8 @@ _SHOWS = re.compile(r"s?\s*(?=\\\(|\\\[|\$)")
 _CHOICE_NOT = re.compile(r"\s*([A-J])\s*[,.;。，]?\s*(?:不是|而不是|not|non|nicht|pas)\s*[A-J]\b")
 _HEADING = re.compile(r"s?\s*(?:\*\*|\#*|__|:)*\s*\n\s*")
 _SAYS_OTHERWISE = (
+    "option is ",
+    "choice is ",
     "答案是",
     "答案为",
     "答案：",

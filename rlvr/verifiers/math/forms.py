@@ -13,6 +13,7 @@ from rlvr.verifiers.math.tree import PI, Node, add, contains, divide, multiply, 
 from rlvr.verifiers.math.words import AMBIGUOUS, SIZES, UNITS
 
 PLUS_MINUS = frozenset({"pm"})
+FAMILY_CONSTANTS = frozenset({"a", "c", "k", "C", "K"})
 PARAMETERS = frozenset({"k", "l", "m", "n", "t", "N", "K"})
 """Letters that a family of solutions may run over without saying so."""
 
@@ -108,6 +109,9 @@ def minutes_of(node: Node) -> Fraction | None:
 
 
 def mentions_pi(node: Node) -> bool:
+    """Whether a value can only be meant as an angle in radians."""
+    if node.kind == "call" and node.value in ("asin", "acos", "atan", "acot", "asec", "acsc", "arg"):
+        return True
     return node == PI or any(mentions_pi(arg) for arg in node.args)
 
 
@@ -246,6 +250,14 @@ def declares(node: Node) -> bool:
         and node.args[0].kind == "sym"
         and node.args[1].kind in ("sym", "reals")
     )
+
+
+def letters_in_a_row(node: Node) -> str:
+    """`ABD` and `A, B, D`, where several choices are right; empty for anything else."""
+    if node.kind not in ("mul", "list") or not 2 <= len(node.args) <= 6:
+        return ""
+    letters = "".join(arg.text for arg in node.args if arg.kind in ("sym", "choice"))
+    return letters if len(letters) == len(node.args) and letters.isupper() and sorted(letters) == list(letters) else ""
 
 
 def declared_letters(node: Node) -> set[str]:

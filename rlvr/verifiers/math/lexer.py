@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from rlvr.verifiers.math.words import AMBIGUOUS, UNITS
+
 MAX_CHARACTERS = 6_000
 MAX_TOKENS = 2_500
 MAX_NUMBER_DIGITS = 1_500
@@ -45,6 +47,7 @@ _SIGNS = {
 _TRANSLATION = str.maketrans(_SIGNS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_ROOT_OF_NUMBER = re.compile(r"√\s?(\d+(?:\.\d+)?)")
 _SUPER_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _SUB_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 
@@ -55,6 +58,7 @@ def plain_characters(text: str) -> str:
         return text
     text = _SUPER_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUB_RUN.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
+    text = _ROOT_OF_NUMBER.sub(r"\\sqrt{\1}", text)
     text = text.translate(_TRANSLATION)
     if text.isascii():
         return text
@@ -80,6 +84,9 @@ _SPACES = re.compile(
 _ESCAPED_TWICE = re.compile(
     r"\\\\(?=(?:[dt]?frac|sqrt|left|right|pi|text|circ|cdot|times|infty|leq?|geq?|cup|in|boxed|theta|pm)(?![A-Za-z]))"
 )
+_RUN_ON = re.compile(r"(?<![A-Za-z\\])(?:(?:sin|cos|tan|cot|sec|csc|log|ln)[xyz])+(?![A-Za-z])")
+_FUNCTION_OF_LETTER = re.compile(r"(sin|cos|tan|cot|sec|csc|log|ln)([xyz])")
+_UNIT = re.compile(r"\s*~?\s*([A-Za-z]+)(?:\^\{?\d\}?)?(?:/[A-Za-z]+(?:\^\{?\d\}?)?)?\s*")
 _DECLARATION = re.compile(
     r"\(\s*([A-Za-z])\s*\\in\s*(\\mathbb\s*\{?\s*[A-Z]\s*\}?(?:\^[+*])?|\\mathbf\{[A-Z]\}|[ZNQR])\s*\)"
 )
@@ -121,6 +128,7 @@ def clean(text: str) -> str:
         text = _SPACES.sub(" ", text)
     if "\\in" in text:
         text = _DECLARATION.sub(r", \1 \\in \2", text)
+    text = _RUN_ON.sub(lambda run: _FUNCTION_OF_LETTER.sub(r" \1 \2 ", run.group()), text)
     if "," in text:
         text = _join_groups(text)
     elif " " in text and _BLANK_GROUPS.fullmatch(text.strip(" $")):
@@ -216,6 +224,11 @@ def _scan_text(text: str, position: int, tokens: list[Token], nesting: int, comm
     if end < 0 or nesting > 8:
         raise UnreadableError("unbalanced braces")
     content = text[position + 1 : end - 1]
+    unit = _UNIT.fullmatch(content)
+    behind_value = bool(tokens) and (tokens[-1].kind == "n" or tokens[-1].value in ("}", ")"))
+    if unit is not None and behind_value and (unit.group(1) in UNITS or unit.group(1) in AMBIGUOUS):
+        tokens.append(Token("t", content.replace("~", " ").strip(), True))
+        return end
     if _INLINE.fullmatch(content) or command in ("operatorname", "mathop"):
         _scan(content, tokens, nesting + 1)
     elif content.strip():

@@ -316,5 +316,10 @@ class NameParser(BracketParser):
             self.at += 1
             degree = self.additive()
             self.expect("]")
-        radicand = self.argument()
+        token = self.token
+        if token.kind == "n":  # \sqrt10 means the root of ten to whoever writes it, whatever TeX prints
+            radicand: Node = number(Fraction(token.value))
+            self.at += 1
+        else:
+            radicand = self.argument()
         return power(radicand, divide(number(1), degree))

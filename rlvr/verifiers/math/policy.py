@@ -36,7 +36,7 @@ class Policy:
     math_verify: bool = False
     """On: what we cannot read goes to Math-Verify, if installed, inside the killable worker."""
     deadline_s: float = 1.5
-    """Seconds a symbolic confirmation may take, from when a worker begins it."""
+    """Seconds a symbolic confirmation may take, from when a worker begins it; processor seconds if the machine is crowded."""
 
 
 DEFAULT = Policy()
