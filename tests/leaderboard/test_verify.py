@@ -6,7 +6,12 @@ import re
 
 import pytest
 
-from rlvr.errors import RecordError
+import rlvr
+from rlvr.errors import ConfigError, RecordError
+from rlvr.generation.scripted import ScriptedEngine
+from rlvr_leaderboard import plausible
+from rlvr_leaderboard.evaluate import evaluate
+from rlvr_leaderboard.models import scripted_answers
 from rlvr_leaderboard.record import Record, file_sha256, to_line
 from rlvr_leaderboard.rescoring import score_again
 from rlvr_leaderboard.verify import COMPLETE, SELF_REPORTED, VERIFIED, store, stored_level, verify
@@ -206,3 +211,46 @@ def test_a_training_run_is_told_apart_from_a_record(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(RecordError, match="run folder of a training"):
         Record(tmp_path)
+
+
+def named(engine_tasks, accuracy):
+    return ScriptedEngine(scripted_answers(engine_tasks, accuracy))
+
+
+def test_the_model_itself_does_as_well_on_fresh_items_and_a_weaker_one_does_not(records):
+    record = Record(records["strong"])
+    tasks = [item.task for item in record.items()]
+    for env in ("math/arithmetic-v0", "text/sort-v0"):
+        tasks += rlvr.tasks(env, "eval", 30, seed=1)
+    assert plausible.check(record, named(tasks, 0.9), fresh=20).passed
+    assert not plausible.check(record, named(tasks, 0.2), fresh=20).passed
+
+
+def test_stored_tokens_are_compared_with_the_log_probabilities_of_the_named_weights(tmp_path):
+    class OtherWeights(ScriptedEngine):
+        """Finds the same texts less likely than they were sampled."""
+
+        def forced_logprobs(self, token_ids):
+            return [-0.5] * (len(token_ids) - 1)
+
+    def answers(prompt, seed):
+        return prompt.split()[-1]
+
+    rows = [{"question": f"Repeat {n}", "answer": str(n)} for n in range(30)]
+    rlvr.register("leaderboard/rows-v0", rows=rows, prompt="{question}")
+    record = evaluate(
+        ScriptedEngine(answers), "leaderboard/rows-v0", out=tmp_path / "r", k=1, keep_tokens=True, quiet=True
+    )
+    found = plausible.check(record, ScriptedEngine(answers))
+    assert found.passed
+    assert "differ by 0.0000 nats a token" in found.says[0]
+    assert not plausible.check(record, OtherWeights(answers)).passed
+
+
+def test_a_record_that_allows_no_question_to_the_model_says_so(tmp_path):
+    rows = [{"question": f"Say {n}", "answer": str(n)} for n in range(30)]
+    rlvr.register("leaderboard/more-rows-v0", rows=rows, prompt="{question}")
+    engine = ScriptedEngine(lambda prompt, seed: "1")
+    record = evaluate(engine, "leaderboard/more-rows-v0", out=tmp_path / "r", k=1, quiet=True)
+    with pytest.raises(ConfigError, match="--keep-tokens"):
+        plausible.check(record, engine)
