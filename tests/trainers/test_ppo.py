@@ -64,6 +64,8 @@ def test_a_run_killed_at_any_update_goes_on_bit_for_bit(tiny_model, last_letter,
     state = torch.load(whole.model / STATE_FILE, weights_only=True)
     assert set(state["extra"]) == {"critic", "kl"}
     for number, checkpoint in enumerate(checkpoints[:-1]):
+        if critic == "shared" and number % 2:
+            continue  # the same code stands between the updates; the critic of its own goes through all of them
         out = tmp_path / f"resumed-{number}"
         shutil.copytree(tmp_path / "whole", out)
         for later in list_checkpoints(out / "checkpoints")[number + 1 :]:
