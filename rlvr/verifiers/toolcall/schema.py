@@ -181,5 +181,5 @@ def nearest(name: str, names: Sequence[str]) -> str:
         for each in names[:200]
         if abs(len(each) - len(lowered)) <= 4 and (each[:2].lower() == lowered[:2] or each[-3:].lower() == lowered[-3:])
     ]
-    near = difflib.get_close_matches(name[:64], likely, n=1)
+    near = difflib.get_close_matches(name[:64], likely, n=1) if likely else []
     return f" Did you mean {near[0]!r}?" if near else ""
