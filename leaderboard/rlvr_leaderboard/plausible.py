@@ -42,7 +42,7 @@ class Plausibility:
 
 def check(record: Record, engine: Engine, *, fresh: int = 50, seed: int = 1, workers: int = 2) -> Plausibility:
     """Both checks, as far as the record allows them. Raises ConfigError if it allows neither."""
-    made = [*_tokens(record, engine, seed), *_fresh_items(record, engine, fresh, seed, workers)]
+    made = [*check_tokens(record, engine, seed), *check_fresh_items(record, engine, fresh, seed, workers)]
     if not made:
         raise ConfigError(
             f"{str(record.path)!r} kept no tokens and has no environment that draws fresh items, so nothing can be "
@@ -51,7 +51,8 @@ def check(record: Record, engine: Engine, *, fresh: int = 50, seed: int = 1, wor
     return Plausibility(all(passed for passed, _ in made), [says for _, says in made])
 
 
-def _tokens(record: Record, engine: Engine, seed: int) -> list[tuple[bool, str]]:
+def check_tokens(record: Record, engine: Engine, seed: int) -> list[tuple[bool, str]]:
+    """Whether the model finds the stored tokens as likely as they were when sampled; empty if nothing can be compared."""
     sampling = record.header["sampling"]
     plain = sampling.get("temperature") in (0, 1.0) and sampling.get("top_p", 1) == 1 and not sampling.get("top_k")
     kept = [rollout for rollout in record.rollouts() if rollout.token_ids and rollout.mean_logprob is not None]
@@ -73,7 +74,8 @@ def _gap(rollout: Rollout, engine: Engine) -> float:
     return abs(math.fsum(own) / len(own) - rollout.mean_logprob)
 
 
-def _fresh_items(record: Record, engine: Engine, count: int, seed: int, workers: int) -> list[tuple[bool, str]]:
+def check_fresh_items(record: Record, engine: Engine, count: int, seed: int, workers: int) -> list[tuple[bool, str]]:
+    """For each procedural environment, whether the model's mean on items nobody has seen fits the record's."""
     found = []
     table = tabulate(record)
     stored: dict[str, Any] = record.header["sampling"]
