@@ -87,8 +87,9 @@ def count(pool: Pool) -> dict[str, float]:
         "processes": len(processes),
         "files": sum(1 for folder in folders for _ in folder.rglob("*")),
         "segments": len(Path("/proc/sysvipc/shm").read_text().splitlines()),
-        "groups": len(list(Path("/sys/fs/cgroup").rglob("rlvr-sandbox-*"))),
-        "memory MB": pss_mb(os.getpid()) + sum(map(pss_mb, processes)),
+        "groups": len(list(Path("/sys/fs/cgroup").rglob(f"rlvr-sandbox-{os.getpid()}-*"))),
+        "memory of the host MB": pss_mb(os.getpid()),
+        "memory of the workers MB": sum(map(pss_mb, processes)),
     }
 
 
@@ -113,12 +114,14 @@ def main() -> int:
         before, started = count(pool), time.monotonic()
         verdicts.update(executor.map(judge, work[warm:]))
         wall_s, after = time.monotonic() - started, count(pool)
+        if pool.trouble:
+            print("last trouble:", pool.last_trouble)
         print(f"{options.runs} runs, level {pool.level}, {(len(work) - warm) / wall_s:.0f}/s, trouble {pool.trouble}, "
               f"verdicts {dict(verdicts)}\n")  # fmt: skip
     print("| what | before | after |\n| --- | --- | --- |")
     for name in before:
         print(f"| {name} | {before[name]:.1f} | {after[name]:.1f} |")
-    grown = [name for name in before if after[name] > before[name] + (5 if name == "memory MB" else 0)]
+    grown = [name for name in before if after[name] > before[name] + (5 if "memory" in name else 0)]
     print(f"\ngrown: {', '.join(grown) or 'nothing'}")
     return 1 if grown else 0
 

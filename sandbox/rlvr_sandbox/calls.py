@@ -142,7 +142,11 @@ class Session:
         waiting = select.poll()
         waiting.register(self.socket, event)
         waiting.register(self.worker.control_fd, select.POLLIN)
+        if not clock.running:
+            waiting.register(self._status.fd, select.POLLIN)
         ready = waiting.poll(math.ceil(max(0.0, clock.next_look - time.monotonic()) * 1e3))
+        if not clock.running and self._has_started():
+            clock.restart()
         if any(fd == self.worker.control_fd for fd, _ in ready) and self.worker.has_ended():
             # Everything it sent before lies in the socket already.
             if not any(fd == self.socket.fileno() and flags & select.POLLIN for fd, flags in ready):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rlvr_sandbox.worker import Worker
 
 _GRACE_S = 0.1
-_CEILING = 10.0
+_START_TIMEOUT_S = 30.0
+_CEILING = 20.0
 
 
 class Clock:
@@ -16,7 +17,8 @@ class Clock:
 
     A program is over its limit when its processes' CPU time reaches it, or when the wall time less the time spent
     waiting for a processor does: busy loops and sleeps end on time, an overloaded machine makes nobody late. Nothing
-    runs longer than ten times its limit (and five seconds).
+    runs longer than twenty times its limit (and five seconds). The clock runs from `restart`, which is called when the
+    program starts; before that it only bounds how long making a process may take.
     """
 
     def __init__(self, workers: Sequence[Worker], limit_s: float) -> None:
@@ -24,10 +26,13 @@ class Clock:
         self._limit_s = limit_s
         self._waited_s = 0.0
         self._cpu_s = 0.0
-        self.restart()
+        self.running = False
+        self._started = time.monotonic()
+        self._ceiling = self._next_look = self._started + _START_TIMEOUT_S
 
     def restart(self) -> None:
-        """The next piece of work gets the whole limit again."""
+        """The program, or its next piece of work, begins and has the whole limit."""
+        self.running = True
         self._started = time.monotonic()
         self._ceiling = self._started + _CEILING * self._limit_s + 5.0
         self._next_look = self._started + self._limit_s + _GRACE_S

@@ -64,17 +64,17 @@ def run_program(worker: Worker, job: dict[str, Any], stdin: bytes, limits: Limit
         for end in (far_status, far_stdin, far_stdout, far_stderr):
             end.close()
         try:
-            pump = _Pump(worker, into, output, errors, stdin, limits)
+            pump = _Pump(worker, status, into, output, errors, stdin, limits)
             stopped = pump.until_ended(Clock([worker], limits.timeout_s))
             ended = worker.finish(kill=bool(stopped))
         except BaseException:
             worker.broken = True  # a run may still be going on in it
             raise
         pump.drain()
-        marks = read_now(status.fd)
-    if b"S" not in marks:
+        pump.marks += read_now(status.fd)
+    if b"S" not in pump.marks:
         raise worker.trouble(f"a run was not set up (exit status {ended.exit_code})")
-    verdict = _verdict(stopped or pump.overflow, b"C" in marks, ended, bytes(pump.err), job["cpu_s"])
+    verdict = _verdict(stopped or pump.overflow, b"C" in pump.marks, ended, bytes(pump.err), job["cpu_s"])
     # Of an endless output the beginning tells enough, and eight copies of the rest would stay in the heap.
     stdout = bytes(memoryview(pump.out)[:_OVERFLOW_BYTES]) if verdict == "OLE" else bytes(pump.out)
     return Execution(verdict, stdout, bytes(pump.err), ended, time.monotonic() - started)
@@ -119,17 +119,21 @@ def _verdict(
 class _Pump:
     """Feeds and drains a program while it runs, so that no full pipe can make it wait for us."""
 
-    def __init__(self, worker: Worker, into: End, output: End, errors: End, stdin: bytes, limits: Limits) -> None:
+    def __init__(
+        self, worker: Worker, status: End, into: End, output: End, errors: End, stdin: bytes, limits: Limits
+    ) -> None:
         self._worker = worker
+        self._status = status
+        self.marks = b""
         self._into = into
         self._left = memoryview(stdin)
         self._limit = limits.output_bytes
         self.out, self.err = bytearray(), bytearray()
         self._sinks = {output.fd: self.out, errors.fd: self.err}
         self._waiting = select.poll()
-        for fd in (into.fd, *self._sinks):
+        for fd in (status.fd, into.fd, *self._sinks):
             os.set_blocking(fd, False)
-        for fd in (*self._sinks, worker.control_fd):
+        for fd in (*self._sinks, status.fd, worker.control_fd):
             self._waiting.register(fd, select.POLLIN)
         if self._left:
             self._waiting.register(into.fd, select.POLLOUT)
@@ -151,6 +155,8 @@ class _Pump:
                 if fd == self._worker.control_fd:
                     if self._worker.has_ended():
                         return ""
+                elif fd == self._status.fd:
+                    self._mark(clock)
                 elif fd == self._into.fd:
                     self._feed()
                 else:
@@ -167,6 +173,15 @@ class _Pump:
         for fd in list(self._open):
             while fd in self._open and self._take(fd):
                 pass
+
+    def _mark(self, clock: Clock) -> None:
+        marks = read_some(self._status.fd)
+        if marks:
+            self.marks += marks
+            if not clock.running:
+                clock.restart()
+        else:
+            self._waiting.unregister(self._status.fd)  # closed before the program's own code began
 
     def _feed(self) -> None:
         try:

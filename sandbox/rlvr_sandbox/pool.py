@@ -94,6 +94,8 @@ class Pool:
         self._closed = False
         self.trouble = 0
         """How often a run could not be done; each was tried again, up to three times in all."""
+        self.last_trouble = ""
+        """What the last of them was."""
         self._reset()
         _pools.add(self)
 
@@ -219,6 +221,7 @@ class Pool:
                     station.close()
                     with self._changed:
                         self.trouble += 1
+                        self.last_trouble = str(error)
                     if attempt == _ATTEMPTS:
                         if isinstance(error, SandboxUnavailableError):
                             raise

@@ -36,7 +36,7 @@ def fenced(code: str, language: str = "python") -> str:
     return f"```{language}\n{code.rstrip()}\n```"
 
 
-def judge_code(code: str | None, tests: Mapping[str, Any], *, timeout_s: float = 2.0, memory_mb: int = 512) -> Score:
+def judge_code(code: str | None, tests: Mapping[str, Any], *, timeout_s: float = 1.0, memory_mb: int = 512) -> Score:
     """The sandbox's Score of a program. Raises SandboxUnavailableError if it could not be run: that is no verdict."""
     if code is None:
         return Score(0.0, reason="no_code")
@@ -48,4 +48,4 @@ def judge_code(code: str | None, tests: Mapping[str, Any], *, timeout_s: float =
 def verify_code(task: Task, text: str) -> Score:
     """The code of an answer against the tests that the task holds."""
     data = task.data or {}
-    return judge_code(code_in(text), data["tests"], timeout_s=data.get("timeout_s", 2.0))
+    return judge_code(code_in(text), data["tests"], timeout_s=data.get("timeout_s", 1.0))
