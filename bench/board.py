@@ -71,13 +71,14 @@ def write_record(out: Path, name: str, num_envs: int, items: int, k: int, skill:
         "packages": {"rlvr": rlvr.__version__},
         "machine": {},
     }
+    pool = [" ".join(random.Random(n).choices(WORDS, k=letters // 5)) for n in range(64)]
     with RecordWriter(out, header, rows) as writer:
         for row in rows:
             ease = min(1.0, random.Random(row.id).betavariate(0.5, 0.25) * skill)
             for run in range(k):
                 draw = random.Random(f"{name} {row.id} {run}")
                 right = draw.random() < ease
-                text = " ".join(draw.choices(WORDS, k=letters // 5)) + "</think><answer>7</answer>"
+                text = draw.choice(pool) + "</think><answer>7</answer>"
                 writer.append(
                     Rollout(
                         item=row.id,
@@ -139,10 +140,9 @@ def main() -> None:
         count = sum(1 for _ in large.rollouts())
         size_mb = (home / "large" / "rollouts.jsonl").stat().st_size / 2**20
         print(f"written: {count} rollouts, {size_mb:.0f} MiB, {time.perf_counter() - begin:.1f} s")
-        seconds, peak_mb = build([home / "large"], home / "page")
-        print(
-            f"page of {count} rollouts: {seconds:.1f} s, peak memory {peak_mb:.0f} MiB (goal: under 60 s and 1024 MiB)"
-        )
+        seconds, processor_s, peak_mb = build([home / "large"], home / "page")
+        print(f"page of {count} rollouts: {seconds:.1f} s ({processor_s:.1f} s of processor), peak {peak_mb:.0f} MiB")
+        print("  goal: under 60 s and under 1,024 MiB")
 
         models, envs = 50 // scale, 10 // min(scale, 2)
         records = []
@@ -153,9 +153,8 @@ def main() -> None:
         seconds, processor_s, peak_mb = build(records, home / "wide")
         index = home / "wide" / "index.html"
         size_kb = index.stat().st_size / 1000
-        print(
-            f"{models} models x {envs} environments: {seconds:.1f} s ({processor_s:.1f} s of processor), index {size_kb:.0f} kB"
-        )
+        wide = f"{seconds:.1f} s ({processor_s:.1f} s of processor), index {size_kb:.0f} kB"
+        print(f"{models} models x {envs} environments: {wide}")
         seen = browse(index)
         if seen is None:
             print("no Chromium here: readiness was not measured")

@@ -254,3 +254,14 @@ def test_a_record_that_allows_no_question_to_the_model_says_so(tmp_path):
     record = evaluate(engine, "leaderboard/more-rows-v0", out=tmp_path / "r", k=1, quiet=True)
     with pytest.raises(ConfigError, match="--keep-tokens"):
         plausible.check(record, engine)
+
+
+@pytest.mark.slow
+def test_programs_that_were_run_in_a_sandbox_earn_the_same_again(tmp_path):
+    record = evaluate("scripted:0.6", ["code/fill-v0"], out=tmp_path / "r", n=4, k=2, timeout_s=60.0, quiet=True)
+    if not any(rollout.counts for rollout in record.rollouts()):
+        pytest.skip("no sandbox on this machine: " + str(next(record.rollouts()).error))
+    assert {rollout.reward for rollout in record.rollouts()} == {0.0, 1.0}
+    for workers in (1, 4):
+        scoring = score_again(record, workers=workers, timeout_s=60.0, write=False)
+        assert (scoring.judged, scoring.agreeing) == (8, 8)
