@@ -55,7 +55,7 @@ def best_level() -> str:
 
 def below(process: int) -> list[int]:
     """Ids of all processes below one, on Linux."""
-    found = []
+    children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -63,8 +63,10 @@ def below(process: int) -> list[int]:
                     parent = int(file.read().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-            if parent == process:
-                found += [int(name), *below(int(name))]
+            children.setdefault(parent, []).append(int(name))
+    found = list(children.get(process, []))
+    for pid in found:  # grows while it is walked
+        found += children.get(pid, [])
     return found
 
 

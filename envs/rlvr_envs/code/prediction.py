@@ -47,7 +47,7 @@ def _worth_asking(inputs: list[list[Any]], outputs: list[Any]) -> int | None:
     distinct = {json.dumps(output) for output in outputs if output is not FAILED}
     if FAILED in outputs or len(distinct) < 3 or max(map(len, distinct)) > 120:
         return None
-    usual = (0, 1, "", [])
+    usual: tuple[Any, ...] = (0, 1, "", [])
     return next((i for i, output in enumerate(outputs) if output not in usual and output not in inputs[i]), None)
 
 

@@ -113,7 +113,7 @@ def _(task: Task) -> str:
     return fenced(str(task.answer))
 
 
-_SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
+_SWAPS: dict[type[ast.AST], tuple[Any, ...]] = {
     ast.Gt: (ast.GtE, ast.Lt),
     ast.Lt: (ast.LtE, ast.Gt),
     ast.Eq: (ast.NotEq,),
@@ -142,11 +142,11 @@ def mutate(rng: random.Random, source: str) -> str | None:
         return None
     node, what = rng.choice(places)
     if what == "compare" and isinstance(node, ast.Compare):
-        node.ops[0] = rng.choice(_SWAPS[type(node.ops[0])])()  # type: ignore[assignment]
+        node.ops[0] = rng.choice(_SWAPS[type(node.ops[0])])()
     elif what == "operator" and isinstance(node, ast.BinOp):
-        node.op = rng.choice(_SWAPS[type(node.op)])()  # type: ignore[assignment]
+        node.op = rng.choice(_SWAPS[type(node.op)])()
     elif isinstance(node, ast.Constant):
-        node.value = not node.value if what == "truth" else int(node.value) + rng.choice((-1, 1))  # type: ignore[call-overload]
+        node.value = not node.value if what == "truth" else int(str(node.value)) + rng.choice((-1, 1))
     changed = ast.unparse(tree) + "\n"
     return changed if changed != ast.unparse(ast.parse(source)) + "\n" else None
 
