@@ -73,9 +73,7 @@ def test_a_won_position_of_tic_tac_toe_takes_two_moves():
 def test_minesweeper_opens_the_neighbours_of_an_empty_cell():
     board = minesweeper.Board(3, {(2, 2)})
     assert board.open((0, 0))
-    assert board.opened == {
-        cell: n for cell, n in zip(itertools.product(range(3), repeat=2), [0, 0, 0, 0, 1, 1, 0, 1], strict=False)
-    }
+    assert board.opened == dict(zip(itertools.product(range(3), repeat=2), [0, 0, 0, 0, 1, 1, 0, 1], strict=False))
     assert board.cleared
     assert not minesweeper.Board(3, {(2, 2)}).open((2, 2))
 
