@@ -48,7 +48,7 @@ def test_a_resumed_sampler_draws_what_the_other_would_have():
     one = sampler(*envs, seed=5)
     for step in range(3):
         for task in one.draw(7, step=step):
-            one.observe(task, 1.0)
+            one.observe(task, 1.0 if task.env_id == "test/levels-v0" or task.prompt < "row 5" else 0.5)
     two = sampler(*envs, seed=5)
     two.load_state_dict(one.state_dict())
     assert [t.id for t in one.draw(20, step=9)] == [t.id for t in two.draw(20, step=9)]
@@ -80,7 +80,7 @@ def test_a_curriculum_rises_after_a_good_window_and_falls_after_a_bad_one():
             climbing.observe(task, reward)
         return climbing.metrics()["test/levels-v0/level"]
 
-    assert [window(reward) for reward in (0.5, 0.8, 1.0, 1.0, 0.5, 0.0)] == [0.0, 0.0, 1.0, 2.0, 2.0, 1.0]
+    assert [window(reward) for reward in (0.5, 0.9, 1.0, 1.0, 0.5, 0.0)] == [0.0, 1.0, 2.0, 2.0, 2.0, 1.0]
     assert all(task.knobs == {"size": 4} for task in climbing.draw(3, step=1))
 
 
