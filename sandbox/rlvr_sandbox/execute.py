@@ -74,10 +74,11 @@ def run_program(worker: Worker, job: dict[str, Any], stdin: bytes, limits: Limit
         pump.marks += read_now(status.fd)
     if b"S" not in pump.marks:
         raise worker.trouble(f"a run was not set up (exit status {ended.exit_code})")
-    verdict = _verdict(stopped or pump.overflow, b"C" in pump.marks, ended, bytes(pump.err), job["cpu_s"])
-    # Of an endless output the beginning tells enough, and eight copies of the rest would stay in the heap.
-    stdout = bytes(memoryview(pump.out)[:_OVERFLOW_BYTES]) if verdict == "OLE" else bytes(pump.out)
-    return Execution(verdict, stdout, bytes(pump.err), ended, time.monotonic() - started)
+    stderr = b"".join(pump.err)
+    verdict = _verdict(stopped or pump.overflow, b"C" in pump.marks, ended, stderr, job["cpu_s"])
+    # Of an endless output the beginning tells enough.
+    stdout = b"".join(pump.out[:1])[:_OVERFLOW_BYTES] if verdict == "OLE" else b"".join(pump.out)
+    return Execution(verdict, stdout, stderr, ended, time.monotonic() - started)
 
 
 def cpu_limit(timeout_s: float) -> int:
@@ -128,7 +129,10 @@ class _Pump:
         self._into = into
         self._left = memoryview(stdin)
         self._limit = limits.output_bytes
-        self.out, self.err = bytearray(), bytearray()
+        # Lists of small pieces: one large buffer that grows and goes would teach malloc to keep such buffers for good.
+        self.out: list[bytes] = []
+        self.err: list[bytes] = []
+        self._out_size = self._err_size = 0
         self._sinks = {output.fd: self.out, errors.fd: self.err}
         self._waiting = select.poll()
         for fd in (status.fd, into.fd, *self._sinks):
@@ -144,7 +148,7 @@ class _Pump:
     @property
     def overflow(self) -> Stopped:
         """More output than the limit allows."""
-        return "OLE" if len(self.out) > self._limit else ""
+        return "OLE" if self._out_size > self._limit else ""
 
     def until_ended(self, clock: Clock) -> Stopped:
         """Until the run is over or must be stopped. The end of its output is no sign: a copy may be open elsewhere."""
@@ -202,9 +206,11 @@ class _Pump:
             self._waiting.unregister(fd)
             self._open.discard(fd)
             return False
-        sink = self._sinks[fd]
-        if sink is self.err:
-            sink += chunk[: max(0, _STDERR_BYTES - len(sink))]
-        elif len(sink) <= self._limit:
-            sink += chunk
+        if self._sinks[fd] is self.err:
+            if self._err_size < _STDERR_BYTES:
+                self.err.append(chunk[: _STDERR_BYTES - self._err_size])
+                self._err_size += len(self.err[-1])
+        elif self._out_size <= self._limit:
+            self.out.append(chunk)
+            self._out_size += len(chunk)
         return True
