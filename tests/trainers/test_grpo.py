@@ -241,8 +241,8 @@ def test_a_constant_reward_is_a_warning_even_where_dead_groups_are_kept(tiny_mod
 
 
 def test_a_verifier_that_raises_stops_the_run_with_its_words(tiny_model, broken_env, tmp_path):
-    with pytest.raises(EnvironmentFault, match=r"16 of 16 episodes .*the answer key is missing"):
-        train_grpo(small(tiny_model, broken_env, tmp_path / "run", prompts_per_step=2), quiet=True)
+    with pytest.raises(EnvironmentFault, match=r"of 128 episodes have no verdict.*the answer key is missing"):
+        train_grpo(small(tiny_model, broken_env, tmp_path / "run", max_fault_share=0.0), quiet=True)
 
 
 def test_a_batch_larger_than_the_data_set_is_refused_before_anything_is_written(tiny_model, rows_env, tmp_path):

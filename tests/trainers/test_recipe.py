@@ -40,6 +40,8 @@ prompts_per_step = 8
 group_size = 8
 max_tokens = 24
 learning_rate = 1e-3
+keep_dead_groups = true
+entropy_coef = 0.01
 eval_tasks = 10
 """
 
@@ -81,7 +83,8 @@ def test_the_command_builds_trains_evaluates_and_goes_on_where_it_was_cut_off(re
     assert run(["train", "--resume", str(out), "--quiet"]) == 2
     assert run(["train", str(recipe), f"out={out}"]) == 2
     assert "--resume" in capsys.readouterr().err
-    assert run(["rollouts", str(out), "--step", "1", "-n", "2"]) == 0 or True
+    assert run(["rollouts", str(out), "--step", "1", "--n", "2"]) == 0
+    assert capsys.readouterr().out.count("=> reward") == 2
 
 
 def test_settings_above_the_tables_reach_every_stage_and_words_win(recipe):

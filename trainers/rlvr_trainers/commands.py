@@ -105,7 +105,7 @@ def _silence_libraries() -> None:
     """The loading bars of transformers say nothing about a run."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
 
 
 __all__: list[Any] = ["rollouts", "train", "transcript"]

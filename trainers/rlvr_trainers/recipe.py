@@ -101,7 +101,7 @@ def load_recipe(path: str | Path, words: Sequence[str] = ()) -> Recipe:
                 f"{path}: {name!r} is no setting of a whole recipe; {hint}. Stages: build, {', '.join(STAGES)}"
             )
     out = Path(values.get("out", f"runs/{Path(path).stem}"))
-    stages = []
+    stages: list[Stage] = []
     for table in tables:
         shared = {name: value for name, value in values.items() if name in SHARED and name in _settings(table)}
         own = {name: value for name, value in values[table].items() if name not in given or name not in SHARED}

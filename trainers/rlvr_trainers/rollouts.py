@@ -143,7 +143,8 @@ def training_batch(
     Episodes without a verdict are left out; with `drop_truncated` so are those that were cut off, which then still
     count in their group's mean (DAPO's overlong filtering, arXiv:2503.14476, section 3.4).
     """
-    rows, values = [], []
+    rows: list[Trajectory] = []
+    values: list[float] = []
     for group, values_G in zip(groups, values_PG.tolist(), strict=True):
         for trajectory, value in zip(group, values_G, strict=True):
             if not (trajectory.faulty or (drop_truncated and trajectory.truncated)):

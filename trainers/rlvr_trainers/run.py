@@ -275,12 +275,15 @@ class Run:
         return TrainResult(self.folder.path, self.saved, self.made, self.last, before, after)
 
     def _checkpoint_due(self) -> bool:
-        since = self.learner.optimizer.updates - self.state.counters.get("saved_at", 0)
+        since: int = self.learner.optimizer.updates - self.state.counters.get("saved_at", 0)
         return 0 < self.config.checkpoint_every <= since
 
 
 class Clock:
     """Seconds by phase, since the last time they were taken."""
+
+    _last: float
+    _processor: float
 
     def __init__(self) -> None:
         self.restart()
