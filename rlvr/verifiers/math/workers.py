@@ -19,7 +19,7 @@ from rlvr.verifiers.math.tree import Node
 from rlvr.verifiers.math.wire import pack
 
 NUM_WORKERS = 2
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 PATIENCE = 6
 """A deadline is stretched up to this many times while the worker has not had that much processor time."""
 QUEUE_TIMEOUT_S = 60.0
@@ -29,6 +29,10 @@ JOBS_A_WORKER = 500
 
 class ProofTimeoutError(Exception):
     """The worker was killed at its deadline."""
+
+
+class WorkerStartError(Exception):
+    """No worker could be started: a fault of the machine, and no verdict on any answer."""
 
 
 class _WorkerDiedError(Exception):
@@ -52,6 +56,12 @@ class _Worker:
         self.buffer = b""
         try:
             self._line(START_TIMEOUT_S)
+        except (ProofTimeoutError, _WorkerDiedError) as error:
+            self.kill()
+            raise WorkerStartError(
+                f"a process for sympy did not start within {START_TIMEOUT_S:g} s or ended at once; the answer was not judged. "
+                f"Check that {sys.executable!r} can import sympy within 1 GiB of memory, and how busy the machine is."
+            ) from error
         except BaseException:
             self.kill()
             raise
