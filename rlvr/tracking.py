@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -152,7 +152,11 @@ def rollout_files(run: str | Path) -> dict[int, Path]:
 
 def open_tracker(name: str, run: Path, *, resume: bool = False) -> Tracker:
     """TensorBoard, Weights & Biases or trackio, logging under the run's name. Raises ConfigError if it is not installed."""
-    makers = {"tensorboard": _TensorBoard, "wandb": _WandB, "trackio": _Trackio}
+    makers: dict[str, Callable[[Path, bool], Tracker]] = {
+        "tensorboard": _TensorBoard,
+        "wandb": _WandB,
+        "trackio": _Trackio,
+    }
     if name not in makers:
         raise ConfigError(f"there is no tracker {name!r}; known: {', '.join(TRACKERS)}")
     try:

@@ -35,7 +35,8 @@ class OpenModel:
 
 
 def open_model(model: Any, kind: str, tasks: Iterable[Task], *, served_name: str | None = None) -> OpenModel:
-    """An engine for a checkpoint folder, a hub name, a LoRA adapter's folder, an endpoint's address, a script, or an engine.
+    """An engine for what a user names: a checkpoint's folder, a training run's (its last checkpoint), a hub name, a LoRA
+    adapter's folder, an endpoint's address, a script, or an engine.
 
     `kind` is one of `ENGINES`. `served_name` is the model's name at an endpoint. Raises ConfigError with the remedy.
     """
@@ -141,7 +142,8 @@ def _endpoint(address: str, served_name: str | None) -> OpenModel:
 
 
 def _local(text: str, kind: str) -> OpenModel:
-    folder = Path(text)
+    folder = _checkpoint(Path(text))
+    text = str(folder)
     if text.startswith(("/", ".", "~")) and not folder.is_dir():  # said at once, not after torch was imported
         raise ConfigError(
             f"model folder {text!r} does not exist; give a folder or a hub name such as 'Qwen/Qwen2.5-0.5B'"
@@ -158,6 +160,14 @@ def _local(text: str, kind: str) -> OpenModel:
         facts["revision"] = _revision(text)
     facts["fingerprint"] = engine.fingerprint()
     return OpenModel(engine, _short_name(folder, facts), facts | _tokenizer_facts(engine))
+
+
+def _checkpoint(folder: Path) -> Path:
+    """The last checkpoint, if the folder is that of a training run; else the folder itself."""
+    from rlvr_trainers.checkpoint import latest_checkpoint
+
+    is_run = (folder / "checkpoints").is_dir() and not (folder / "config.json").is_file()
+    return latest_checkpoint(folder) if is_run else folder
 
 
 def _engine(path: Any, kind: str) -> Engine:

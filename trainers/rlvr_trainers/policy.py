@@ -111,7 +111,8 @@ class Policy(nn.Module):
             position_ids=positions_T.expand_as(real_BT)[real_BT][None],
             use_cache=False,
         ).last_hidden_state[0]
-        return flat.new_zeros(*real_BT.shape, flat.shape[-1]).masked_scatter(real_BT[..., None], flat)
+        padded_BTH: Tensor = flat.new_zeros(*real_BT.shape, flat.shape[-1]).masked_scatter(real_BT[..., None], flat)
+        return padded_BTH
 
     def _states(self, batch: Batch, hidden_BTH: Tensor | None = None) -> Tensor:
         """What `_logits` turns into the logits of each answer token: hidden states, or the logits where there is no head."""
@@ -149,7 +150,7 @@ class Policy(nn.Module):
             return piece(hidden_NH, targets_N)
         pieces = [
             checkpoint(piece, *pair, use_reentrant=False) if torch.is_grad_enabled() else piece(*pair)
-            for pair in zip(hidden_NH.split(rows), targets_N.split(rows), strict=True)
+            for pair in zip(torch.split(hidden_NH, rows), torch.split(targets_N, rows), strict=True)
         ]
         return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
 
