@@ -21,8 +21,17 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt examples/plugin/pyproject
 	$(BIN)/python -m pip install --quiet --no-deps -e examples/plugin
 	@touch $@
 
+# Called again it goes on with what is there; remove runs/ to start anew.
+QUICK := $(BIN)/rlvr eval -e math/arithmetic-v0:terms=2,digits=3,operators=+ --n 250 --k 4 --max-tokens 40 --engine transformers
+
 quickstart: setup
-	$(BIN)/rlvr train trainers/recipes/quickstart.toml out=runs/quickstart
+	@if [ -d runs/quickstart/checkpoints/step-000100 ]; then echo "runs/quickstart is trained; going on to the board"; \
+	elif [ -d runs/quickstart ]; then $(BIN)/rlvr train --resume runs/quickstart; \
+	else $(BIN)/rlvr train trainers/recipes/quickstart.toml; fi
+	$(QUICK) runs/quickstart/sft --name before --out runs/before
+	$(QUICK) runs/quickstart --name after --out runs/after
+	$(BIN)/rlvr compare runs/after runs/before
+	$(BIN)/rlvr leaderboard build runs/before runs/after runs/quickstart --title Quickstart --out runs/board
 
 test: lint types imports unit
 
