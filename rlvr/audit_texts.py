@@ -37,6 +37,8 @@ def worthless(spec: EnvSpec, tasks: list[Task]) -> Iterator[tuple[str, list[str]
     if all(isinstance(task.answer, str | int | float) for task in tasks):
         others = [_another(golds, place) for place in range(len(golds))]
         yield "another task's gold", [other or "" for other in others]
+        if spec.answer_is_program:
+            return
         yield "all golds at once", ["\n".join(dict.fromkeys(golds))] * len(tasks)
         yield "all golds as a list", [", ".join(dict.fromkeys(golds))] * len(tasks)
         hedges = [f"{gold} or {other}" if other else "" for gold, other in zip(golds, others, strict=True)]

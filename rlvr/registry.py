@@ -78,6 +78,7 @@ def register(
     split: str | None = None,
     levels: Sequence[Mapping[str, Any]] = (),
     chance: float = 0.0,
+    answer_is_program: bool = False,
     description: str = "",
     **knobs: Any,
 ) -> RowsSpec: ...
@@ -89,6 +90,7 @@ def register(
     levels: Sequence[Mapping[str, Any]] = (),
     max_turns: int | None = None,
     chance: float = 0.0,
+    answer_is_program: bool = False,
     description: str = "",
     **knobs: Any,
 ) -> Registration: ...
@@ -104,6 +106,7 @@ def register(
     levels: Sequence[Mapping[str, Any]] = (),
     max_turns: int | None = None,
     chance: float = 0.0,
+    answer_is_program: bool = False,
     description: str = "",
     **knobs: Any,
 ) -> Registration | RowsSpec:
@@ -114,7 +117,8 @@ def register(
     is a function of the row or a format string, `answer` a function or a field (default `answer`), `verify(task, text)`
     judges, `split` names the field that holds the row's split (without it, the content decides).
 
-    `levels` lists the knobs of level 0, 1, ...; `chance` is the mean reward that guessing earns.
+    `levels` lists the knobs of level 0, 1, ...; `chance` is the mean reward that guessing earns;
+    `answer_is_program` spares the audit's hedges, since two programs in one text are one program.
     Raises ConfigError if the id is malformed or taken (naming both places), or knobs and parameters do not match.
     """
     if ID.fullmatch(env_id) is None:
@@ -134,6 +138,7 @@ def register(
         "levels": tuple(levels),
         "max_turns": max_turns,
         "chance": chance,
+        "answer_is_program": answer_is_program,
         "description": description,
     }
     module, location = _caller()

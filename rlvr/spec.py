@@ -52,6 +52,8 @@ class EnvSpec:
     """Turns of the model an episode may take."""
     chance: float = 0.0
     """Mean reward that guessing earns, for tasks with few possible answers."""
+    answer_is_program: bool = False
+    """The answer is a program that is run: what it does counts, so that two of them in one text are no hedge."""
     description: str = ""
     """First paragraph of the author's docstring."""
     module: str = ""

@@ -11,14 +11,14 @@ import rlvr
 _numbers = itertools.count()
 
 
-def plant(judge=None, answer=None, make=None):
+def plant(judge=None, answer=None, make=None, **settings):
     """An addition environment with one fault in it."""
 
     def honest(rng):
         a, b = rng.randint(100, 10**6), rng.randint(100, 10**6)
         return rlvr.Task(f"What is {a} + {b}?", answer=str(a + b) if answer is None else answer(a, b))
 
-    spec = rlvr.register(f"test/planted{next(_numbers)}-v0")(make or honest)
+    spec = rlvr.register(f"test/planted{next(_numbers)}-v0", **settings)(make or honest)
     if judge is not None:
         spec.verifier(judge)
     return spec.id
@@ -51,6 +51,21 @@ def test_a_scorer_that_pays_any_number_fails_the_floor():
 
 def test_a_scorer_that_finds_the_gold_anywhere_pays_hedges_and_fails_the_floor():
     assert "golds" in failed(plant(lambda task, text: rlvr.Score(float(task.answer in text))))["floor"]
+
+
+def test_two_programs_in_one_text_are_one_program_and_no_hedge():
+    def runs(task, text):  # stands for running the text: every line of it has its effect
+        return rlvr.Score(float(task.answer in text.split("\n")))
+
+    assert "golds" in failed(plant(runs))["floor"]
+    assert "floor" not in failed(plant(runs, answer_is_program=True))
+
+
+def test_a_program_that_is_right_for_another_task_still_fails_the_floor():
+    def pays_any_long_number(task, text):
+        return rlvr.Score(float(text.isdigit() and len(text) > 2))
+
+    assert "another" in failed(plant(pays_any_long_number, answer_is_program=True))["floor"]
 
 
 def test_a_scorer_that_pays_nan_fails_by_name():

@@ -38,7 +38,7 @@ def _asked(words: str, inputs: list[list[Any]], outputs: list[Any]) -> str:
     return f"It takes a list of whole numbers. It must: {words}.\n\nExamples:\n{shown(inputs[:4], outputs[:4])}"
 
 
-@rlvr.register("code/synthesis-v0", steps=3, levels=_LEVELS)
+@rlvr.register("code/synthesis-v0", steps=3, levels=_LEVELS, answer_is_program=True)
 def synthesis(rng: random.Random, steps: int) -> Task:
     """A function from its description and examples; hidden tests decide."""
     made, inputs, outputs = draw_problem(rng, "code/synthesis-v0", steps)
@@ -52,7 +52,7 @@ def synthesis(rng: random.Random, steps: int) -> Task:
 synthesis.verifier(verify_code)
 
 
-@rlvr.register("code/bug-fix-v0", steps=3, levels=_LEVELS)
+@rlvr.register("code/bug-fix-v0", steps=3, levels=_LEVELS, answer_is_program=True)
 def bug_fix(rng: random.Random, steps: int) -> Task:
     """A function with one fault, put there by changing its syntax tree, and what it should do; hidden tests decide."""
     while True:
@@ -78,7 +78,7 @@ def bug_fix(rng: random.Random, steps: int) -> Task:
 bug_fix.verifier(verify_code)
 
 
-@rlvr.register("code/fill-v0", steps=3, levels=_LEVELS)
+@rlvr.register("code/fill-v0", steps=3, levels=_LEVELS, answer_is_program=True)
 def fill(rng: random.Random, steps: int) -> Task:
     """A function with a gap where an expression stood; what is put there must make the hidden tests pass."""
     while True:
