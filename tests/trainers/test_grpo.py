@@ -21,6 +21,7 @@ from rlvr.tracking import read_metrics, read_rollouts, rollout_files
 from rlvr_trainers.checkpoint import list_checkpoints
 from rlvr_trainers.grpo import GRPOConfig, train_grpo
 from rlvr_trainers.health import DEAD_STEPS, TrainingError, TrainingWarning
+from rlvr_trainers.sampler import EnvConfig
 from rlvr_trainers.tiny import build_tiny_model
 
 
@@ -62,6 +63,20 @@ def rows_env():
 
 
 @pytest.fixture
+def paid_rows_env():
+    """An environment of six rows that pays for every answer."""
+    rlvr.register(
+        "test/paid-rows-v0",
+        rows=lambda: [{"q": a * 3, "answer": "", "split": "test" if a == "\n" else "train"} for a in "abcdef\n"],
+        prompt="{q}",
+        split="split",
+        verify=lambda task, text: rlvr.Score(1.0),
+    )
+    yield "test/paid-rows-v0"
+    registry._specs.pop("test/paid-rows-v0")
+
+
+@pytest.fixture
 def constant_env():
     """An environment that pays the same for every answer."""
 
@@ -75,6 +90,38 @@ def constant_env():
 
     yield "test/constant-v0"
     registry._specs.pop("test/constant-v0")
+
+
+@pytest.fixture
+def drying_env():
+    """An environment that pays for a and b in its first two tasks and for nothing in all others."""
+
+    @rlvr.register("test/drying-v0")
+    def drying(rng):
+        return rlvr.Task("".join(rng.choice("abcd") for _ in range(6)))
+
+    @drying.verifier
+    def check(task, text):
+        return rlvr.Score(float(task.index < 2 and text.startswith(("a", "b"))))
+
+    yield "test/drying-v0"
+    registry._specs.pop("test/drying-v0")
+
+
+@pytest.fixture
+def levels_env():
+    """An environment of three levels that pays for every answer."""
+
+    @rlvr.register("test/easy-levels-v0", size=2, levels=[{"size": 2}, {"size": 4}, {"size": 6}])
+    def levels(rng, size):
+        return rlvr.Task("".join(rng.choice("abcd") for _ in range(size)))
+
+    @levels.verifier
+    def check(task, text):
+        return rlvr.Score(1.0)
+
+    yield "test/easy-levels-v0"
+    registry._specs.pop("test/easy-levels-v0")
 
 
 @pytest.fixture
@@ -228,6 +275,50 @@ def test_groups_that_teach_nothing_are_counted_warned_of_and_end_the_run(tiny_mo
         train_grpo(config, quiet=True)
     rows = read_metrics(tmp_path / "run")
     assert [row["dead_group_share"] for row in rows] == [1.0] * (DEAD_STEPS - 1)
+
+
+@pytest.mark.slow
+def test_a_run_that_runs_dry_keeps_what_it_learned_before(tiny_model, drying_env, tmp_path):
+    config = small(tiny_model, drying_env, tmp_path / "run", steps=50, prompts_per_step=2, max_tokens=40)
+    with pytest.warns(TrainingWarning, match="all_groups_dead"), pytest.raises(TrainingError, match="steps in a row"):
+        train_grpo(config, quiet=True)
+    assert [row["live_groups"] for row in read_metrics(tmp_path / "run")] == [2.0] + [0.0] * (DEAD_STEPS - 1)
+    (kept,) = list_checkpoints(tmp_path / "run" / "checkpoints")
+    assert not same(weights(kept), weights(tiny_model))
+
+
+@pytest.mark.slow
+def test_a_run_whose_answers_are_all_right_ends_as_solved(tiny_model, constant_env, tmp_path):
+    config = small(
+        tiny_model, constant_env, tmp_path / "run", steps=50, prompts_per_step=2, group_size=2, knobs={"pays": 1.0},
+        eval_tasks=2, max_tokens=300,
+    )  # fmt: skip
+    result = train_grpo(config, quiet=True)
+    assert (result.ended, result.steps, result.accuracy_after) == ("solved", DEAD_STEPS, 1.0)
+    assert result.model.name == f"step-{DEAD_STEPS:06d}"
+    assert "eval/accuracy" in read_metrics(tmp_path / "run")[-1]
+    with pytest.raises(ConfigError, match="all its tasks solved: nothing is left to do"):
+        train_grpo(config, resume=True, quiet=True)
+
+
+@pytest.mark.slow
+def test_a_curriculum_climbs_to_its_top_before_the_run_ends_as_solved(tiny_model, tmp_path, levels_env):
+    mix = (EnvConfig(levels_env, curriculum=True),)
+    config = small(tiny_model, "", tmp_path / "run", envs=mix, steps=99, prompts_per_step=8, group_size=2, max_tokens=300)
+    result = train_grpo(config, quiet=True)
+    levels = [row[f"{levels_env}/level"] for row in read_metrics(tmp_path / "run")]
+    # A window of 64 groups takes 8 steps of 8 at each of the first two levels; the top is solved after ten more.
+    assert levels == [0.0] * 7 + [1.0] * 8 + [2.0] * 11
+    assert result.ended == "solved"
+
+
+@pytest.mark.slow
+def test_a_filter_that_has_left_out_every_row_ends_the_run_as_solved(tiny_model, paid_rows_env, tmp_path):
+    mix = (EnvConfig(paid_rows_env, drop_solved=True),)
+    config = small(tiny_model, "", tmp_path / "run", envs=mix, steps=9, prompts_per_step=3, group_size=2, max_tokens=300)
+    result = train_grpo(config, quiet=True)
+    assert (result.ended, result.steps) == ("solved", 2)
+    assert [row[f"{paid_rows_env}/solved"] for row in read_metrics(tmp_path / "run")] == [3.0, 6.0]
 
 
 @pytest.mark.slow

@@ -68,8 +68,29 @@ def test_solved_rows_are_left_out_until_none_is_left():
     assert {task.prompt for task in rows.draw(4, step=1)} == {"row 3"}
     for task in rows.draw(1, step=2):
         rows.observe(task, 1.0)
-    with pytest.raises(ConfigError, match="all 10 training tasks"):
-        rows.draw(1, step=3)
+    assert rows.metrics() == {"test/ten-rows-v0/solved": 10.0}
+    assert rows.solved
+    assert rows.draw(1, step=3) == []
+
+
+def test_a_data_set_that_is_solved_leaves_its_share_to_the_rest_of_the_mix():
+    mixed = sampler(EnvConfig("test/ten-rows-v0", weight=9.0, drop_solved=True), EnvConfig("test/levels-v0"))
+    seen = mixed.draw(40, step=0)
+    assert {task.env_id for task in seen} == {"test/ten-rows-v0", "test/levels-v0"}
+    for task in seen:
+        mixed.observe(task, 1.0)
+    assert not mixed.solved
+    assert {task.env_id for task in mixed.draw(40, step=1)} == {"test/levels-v0"}
+
+
+def test_rewards_reach_the_level_they_were_earned_at_where_an_environment_stands_twice():
+    low, high = (EnvConfig("test/levels-v0", level=level, curriculum=True) for level in (0, 1))
+    twice = sampler(low, high)
+    tasks = twice.draw(300, step=0)
+    for task in tasks:
+        twice.observe(task, 1.0 if task.knobs == {"size": 4} else 0.5)
+    levels = [stream["level"] for stream in twice.state_dict()["streams"]]
+    assert levels == [0, 2]
 
 
 def test_a_curriculum_rises_after_a_good_window_and_falls_after_a_bad_one():
@@ -82,6 +103,20 @@ def test_a_curriculum_rises_after_a_good_window_and_falls_after_a_bad_one():
 
     assert [window(reward) for reward in (0.5, 0.9, 1.0, 1.0, 0.5, 0.0)] == [0.0, 1.0, 2.0, 2.0, 2.0, 1.0]
     assert all(task.knobs == {"size": 4} for task in climbing.draw(3, step=1))
+
+
+def test_a_curriculum_says_while_it_is_on_its_way_to_another_level():
+    climbing = sampler(EnvConfig("test/levels-v0", level=1, curriculum=True, promote_at=0.75, demote_at=0.25))
+    assert climbing.moving, "it has just begun"
+    task, *_ = climbing.draw(1, step=0)
+    said = []
+    for reward in (1.0, 0.0, 0.0, 0.0):  # means 1, 0.5, 0.33, 0.25
+        climbing.observe(task, reward)
+        said.append(climbing.moving)
+    assert said == [True, False, False, True]
+    top = sampler(EnvConfig("test/levels-v0", level=2, curriculum=True))
+    top.observe(top.draw(1, step=0)[0], 1.0)
+    assert not top.moving, "there is no level above"
 
 
 def test_what_cannot_be_sampled_is_refused():

@@ -101,7 +101,9 @@ class GRPOConfig(RunConfig):
 def train_grpo(
     config: GRPOConfig, *, resume: bool = False, engine: Engine | None = None, quiet: bool = False
 ) -> TrainResult:
-    """Train until `config.steps` and return where everything lies. `resume` goes on from the last checkpoint in `out`.
+    """Train until `config.steps`, or until all tasks are solved, and return where everything lies.
+
+    `resume` goes on from the last checkpoint in `out`.
 
     Raises ConfigError for settings that cannot work, CheckpointError, EngineError or EnvironmentFault where the machine
     fails, TrainingError where nothing would be learned. Warnings are TrainingWarnings.
@@ -112,7 +114,7 @@ def train_grpo(
         if config.kl_target is not None:
             run.attach("kl", kl)
         run.evaluate_start()
-        while run.state.step < config.steps:
+        while run.going:
             run.clock.restart()
             if run.state.buffer is None:  # else a resumed run stands between two updates of a step
                 # 1 and 2. Tasks, and a group of answers to each, scored as they come in.

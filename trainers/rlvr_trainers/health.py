@@ -14,7 +14,7 @@ from rlvr.errors import RlvrError
 RECENT = 20
 """Steps, or evaluations, that an alarm looks back over."""
 DEAD_STEPS = 10
-"""Steps in a row without one live group after which a run is stopped."""
+"""Steps in a row without one live group after which a run is over: solved, or stopped because nothing is learned."""
 
 
 class TrainingError(RlvrError):
@@ -32,29 +32,40 @@ class Alarms:
         self._recent: list[dict[str, float]] = []
         self._evals: list[dict[str, float]] = []
         self._dead_steps = 0
+        self._right_steps = 0
         self._sounded: list[str] = []
 
-    def after_step(self, metrics: Mapping[str, float], *, max_tokens: int) -> None:
-        """Look at a step's metrics. Raises TrainingError after DEAD_STEPS steps without a live group."""
+    @property
+    def solved(self) -> bool:
+        """True after DEAD_STEPS steps in a row whose every answer was right: there is nothing left to learn."""
+        return self._right_steps >= DEAD_STEPS
+
+    def after_step(self, metrics: Mapping[str, float], *, max_tokens: int, moving: bool = False) -> None:
+        """Look at a step's metrics. Raises TrainingError after DEAD_STEPS steps without a live group, unless all were right.
+
+        `moving`: a curriculum is about to change the level, so that steps without a live group do not count.
+        """
         dead = metrics.get("live_groups", 1.0) == 0
-        self._dead_steps = self._dead_steps + 1 if dead else 0
-        if dead:
+        right = dead and metrics["accuracy"] == 1.0
+        self._dead_steps = self._dead_steps + 1 if dead and not moving else 0
+        self._right_steps = self._right_steps + 1 if right and not moving else 0
+        if dead and not right:
             self._sound(
                 "all_groups_dead",
                 f"every group of step {metrics.get('step', 0):.0f} has equal rewards (mean {metrics['reward']:.3g}), so no "
                 "weight changed. Change the difficulty, raise group_size or temperature, or set refill_rounds",
             )
-        if self._dead_steps >= DEAD_STEPS:
+        if self._dead_steps >= DEAD_STEPS and not self.solved:
             raise TrainingError(
                 f"{DEAD_STEPS} steps in a row had no group with different rewards (mean reward {metrics['reward']:.3g}); nothing "
-                "is learned. At 0 the tasks are too hard or the format is never met: start from a better model or an easier "
-                "level. At 1 they are too easy"
+                "is learned. Near 0 the tasks are too hard or the format is never met: start from a better model or an easier "
+                "level. Near 1 they are too easy but for a few: take a harder level, or set refill_rounds"
             )
         self._recent = [*self._recent, {k: v for k, v in metrics.items() if k in _WATCHED or k.startswith("part/")}][
             -RECENT:
         ]
         if len(self._recent) == RECENT:
-            self._look_back(max_tokens)
+            self._look_back(max_tokens, moving=moving)
 
     def after_eval(self, metrics: Mapping[str, float]) -> None:
         """Look at an evaluation beside the training rewards since the one before."""
@@ -76,21 +87,26 @@ class Alarms:
             "recent": self._recent,
             "evals": self._evals,
             "dead_steps": self._dead_steps,
+            "right_steps": self._right_steps,
             "sounded": list(self._sounded),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on watching where `state_dict` was taken."""
         self._recent, self._evals = list(state["recent"]), list(state["evals"])
-        self._dead_steps, self._sounded = state["dead_steps"], list(state["sounded"])
+        self._dead_steps, self._right_steps = state["dead_steps"], state["right_steps"]
+        self._sounded = list(state["sounded"])
 
-    def _look_back(self, max_tokens: int) -> None:
+    def _look_back(self, max_tokens: int, *, moving: bool) -> None:
         rewards = [row["reward"] for row in self._recent]
-        if max(rewards) == min(rewards):
+        if max(rewards) == min(rewards) and not (moving or self._right_steps):
+            advice = (
+                "There is nothing left to learn: lower steps or take a harder level"
+                if rewards[-1] == 1.0
+                else "Check that the verifier reads the answers: rlvr audit ENVIRONMENT"
+            )
             self._sound(
-                "constant_reward",
-                f"the mean reward was {rewards[-1]:.3g} in each of the last {RECENT} steps. Check that the verifier reads the "
-                "answers: rlvr audit ENVIRONMENT",
+                "constant_reward", f"the mean reward was {rewards[-1]:.3g} in each of the last {RECENT} steps. {advice}"
             )
         half = RECENT // 2
         early, late = self._recent[:half], self._recent[half:]

@@ -149,7 +149,9 @@ class Parts:
 def train_ppo(
     config: PPOConfig, *, resume: bool = False, engine: Engine | None = None, quiet: bool = False
 ) -> TrainResult:
-    """Train until `config.steps` and return where everything lies. `resume` goes on from the last checkpoint in `out`.
+    """Train until `config.steps`, or until all tasks are solved, and return where everything lies.
+
+    `resume` goes on from the last checkpoint in `out`.
 
     Raises ConfigError for settings that cannot work, CheckpointError, EngineError or EnvironmentFault where the machine
     fails, TrainingError where nothing would be learned. Warnings are TrainingWarnings.
@@ -159,7 +161,7 @@ def train_ppo(
     with open_run(config, stage="ppo", resume=resume, engine=engine, quiet=quiet) as run:
         parts = open_parts(config, run)
         run.evaluate_start()
-        while run.state.step < config.steps:
+        while run.going:
             run.clock.restart()
             if run.state.buffer is None:  # else a resumed run stands between two updates of a step
                 # 1. Generate: tasks, and an answer to each.  2. Score: the verifier's verdict, and a learned one beside it.

@@ -77,6 +77,8 @@ def collect(
     missing = prompts
     for attempt in range(1 + refill_rounds):
         tasks = sampler.draw(missing, step=step, attempt=attempt)
+        if not tasks:
+            break  # the first draw of this step solved the last of them
         groups = rollout(
             engine,
             tasks,

@@ -29,7 +29,7 @@ from rlvr_trainers.checkpoint import (
 )
 from rlvr_trainers.engines import open_engine
 from rlvr_trainers.evaluation import eval_tasks, evaluate
-from rlvr_trainers.health import Alarms, WeightWatch
+from rlvr_trainers.health import Alarms, TrainingError, WeightWatch
 from rlvr_trainers.learner import Learner, best_device
 from rlvr_trainers.lora import add_adapters, load_adapters
 from rlvr_trainers.progress import Progress
@@ -60,6 +60,8 @@ class TrainResult:
     """Eval accuracy of the starting weights, if it was measured."""
     accuracy_after: float | None
     """Eval accuracy at the end, if it was measured."""
+    ended: str = "steps"
+    """Why it ended: `steps` were made, or all tasks are `solved` and nothing is left to learn."""
 
 
 class Stateful(Protocol):
@@ -109,6 +111,11 @@ class Run:
         """The token that fills rows up."""
         pad_id = self.tokenizer.pad_token_id
         return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
+
+    @property
+    def going(self) -> bool:
+        """True while there are steps to make and something to learn from them."""
+        return self.state.step < self.config.steps and "ended" not in self.state.counters
 
     def attach(self, name: str, part: Stateful) -> None:
         """Make a part of an algorithm, such as a critic, part of the run's state. A resumed run restores it here."""
@@ -218,9 +225,9 @@ class Run:
         for name in updates[0] if updates else ():
             metrics[name] = sum(update[name] for update in updates) / len(updates)
         self.state.step, self.state.update, self.state.buffer = step, 0, None
-        self.alarms.after_step({"step": step, **metrics}, max_tokens=self.config.max_tokens)
+        self._watch({"step": step, **metrics})
         self.progress.update(step, value=metrics["reward"], tokens=int(metrics["tokens"]))
-        if self.eval_tasks and (step == self.config.steps or _due(step, self.config.eval_every)):
+        if self.eval_tasks and (not self.going or _due(step, self.config.eval_every)):
             metrics |= self.evaluate(step)
             self.alarms.after_eval(metrics)
         seconds = self.clock.lap("rest")
@@ -230,8 +237,20 @@ class Run:
         self.folder.log(metrics, step=step)
         self.last = metrics
         self.made += 1
-        if step == self.config.steps or self._checkpoint_due():
+        if not self.going or self._checkpoint_due():
             self.save()
+
+    def _watch(self, metrics: Metrics) -> None:
+        """Look at a step's metrics: end the run where all tasks are solved, stop it where nothing is learned."""
+        try:
+            self.alarms.after_step(metrics, max_tokens=self.config.max_tokens, moving=self.sampler.moving)
+        except TrainingError:
+            if self.learner.optimizer.updates > self.state.counters.get("saved_at", 0):
+                self.save()  # what was learned before it ran dry is not lost
+            raise
+        if self.alarms.solved or self.sampler.solved:
+            self.state.counters["ended"] = "solved"
+            self.progress.say(f"all tasks are solved at step {self.state.step}; the run ends here")
 
     def evaluate(self, step: int) -> Metrics:
         """Measure the policy on the evaluation tasks."""
@@ -272,7 +291,8 @@ class Run:
         assert self.saved is not None
         counters = self.state.counters
         before, after = counters.get("accuracy_before"), counters.get("accuracy_after")
-        return TrainResult(self.folder.path, self.saved, self.made, self.last, before, after)
+        ended = counters.get("ended", "steps")
+        return TrainResult(self.folder.path, self.saved, self.made, self.last, before, after, ended)
 
     def _checkpoint_due(self) -> bool:
         since: int = self.learner.optimizer.updates - self.state.counters.get("saved_at", 0)
@@ -327,6 +347,11 @@ def open_run(
         tokenizer.chat_template = chat_template(config.chat_template)
     learner = _open_learner(config, checkpoint)
     state = TrainerState() if checkpoint is None else load_state(checkpoint, learner.model)
+    if "ended" in state.counters:
+        raise ConfigError(
+            f"the run in {str(out)!r} ended at step {state.step} with all its tasks solved: nothing is left to do. Start a new "
+            "run on a harder level or another environment"
+        )
     if state.step >= config.steps:
         raise ConfigError(
             f"the run in {str(out)!r} has made {state.step} steps and steps is {config.steps}: nothing is left to do. Raise steps"

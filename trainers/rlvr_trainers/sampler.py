@@ -71,12 +71,27 @@ class TaskSampler:
     def __init__(self, envs: Sequence[EnvConfig], *, seed: int) -> None:
         self.seed = seed
         self._streams = [_Stream(env, seed) for env in envs]
-        self._total_weight = sum(env.weight for env in envs)
 
     def draw(self, count: int, *, step: int, attempt: int = 0) -> list[Task]:
-        """`count` tasks for a step; `attempt` numbers the refills within it."""
-        picks = [self._pick(step, attempt, slot) for slot in range(count)]
+        """`count` tasks for a step; `attempt` numbers the refills within it.
+
+        A data set whose rows are all solved leaves its share to the others; where none is left the list is empty.
+        """
+        streams = [stream for stream in self._streams if not stream.solved]
+        if not streams:
+            return []
+        picks = [self._pick(streams, step, attempt, slot) for slot in range(count)]
         return [stream.next() for stream in picks]
+
+    @property
+    def solved(self) -> bool:
+        """True once `drop_solved` leaves no task to draw."""
+        return all(stream.solved for stream in self._streams)
+
+    @property
+    def moving(self) -> bool:
+        """True while a curriculum is on its way to another level: what the next steps teach is not what these did."""
+        return any(stream.moving for stream in self._streams)
 
     def check(self, count: int) -> None:
         """Raises ConfigError if one step would ask the same prompt twice."""
@@ -90,14 +105,18 @@ class TaskSampler:
 
     def observe(self, task: Task, mean_reward: float) -> None:
         """A finished group's mean reward, for the curriculum and the filter of solved rows."""
-        for stream in self._streams:
-            if stream.env.id == task.env_id:
+        same = [stream for stream in self._streams if stream.env.id == task.env_id]
+        for stream in same:
+            if len(same) == 1 or stream.knobs == task.knobs:  # an environment may stand in a mix at several levels
                 stream.observe(task, mean_reward)
                 return
 
     def metrics(self) -> dict[str, float]:
-        """The level that each curriculum stands at."""
-        return {f"{s.env.id}/level": float(s.level) for s in self._streams if s.env.curriculum and s.level is not None}
+        """The level that each curriculum stands at, and how many rows each filter leaves out."""
+        levels = {
+            f"{s.env.id}/level": float(s.level) for s in self._streams if s.env.curriculum and s.level is not None
+        }
+        return levels | {f"{s.env.id}/solved": float(s.num_solved) for s in self._streams if s.env.drop_solved}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values; the inverse of `load_state_dict`."""
@@ -111,15 +130,16 @@ class TaskSampler:
         for stream, values in zip(self._streams, state["streams"], strict=True):
             stream.load_state_dict(values)
 
-    def _pick(self, step: int, attempt: int, slot: int) -> _Stream:
-        if len(self._streams) == 1:
-            return self._streams[0]
-        point = derive_seed("mix", self.seed, step, attempt, slot) / 2.0**63 * self._total_weight
-        for stream in self._streams:
+    def _pick(self, streams: Sequence[_Stream], step: int, attempt: int, slot: int) -> _Stream:
+        if len(streams) == 1:
+            return streams[0]
+        total_weight = sum(stream.env.weight for stream in streams)
+        point = derive_seed("mix", self.seed, step, attempt, slot) / 2.0**63 * total_weight
+        for stream in streams:
             point -= stream.env.weight
             if point < 0:
                 return stream
-        return self._streams[-1]
+        return streams[-1]
 
 
 class _Stream:
@@ -137,11 +157,11 @@ class _Stream:
         self._next = 0
         self._solved: set[str] = set()
         self._recent: list[float] = []
-        self._knobs = self.spec.resolve_knobs(self.level, env.knobs)
+        self.knobs = self.spec.resolve_knobs(self.level, env.knobs)
         size = self.size()
         if size == 0:
             raise ConfigError(
-                f"{env.id} has no training task with {self._knobs}; choose other knobs or another environment"
+                f"{env.id} has no training task with {self.knobs}; choose other knobs or another environment"
             )
         if env.drop_solved and size is None:
             raise ConfigError(
@@ -149,30 +169,49 @@ class _Stream:
             )
 
     def size(self) -> int | None:
-        return self.spec.count("train", self._knobs)
+        return self.spec.count("train", self.knobs)
 
     def next(self) -> Task:
+        """The next task that is not left out; `solved` says whether there is one."""
+        found = self._find()
+        assert found is not None, "a solved stream is not drawn from"
+        self._next, task = found
+        return task
+
+    @property
+    def solved(self) -> bool:
+        return bool(self._solved) and self._find() is None
+
+    @property
+    def num_solved(self) -> int:
+        return len(self._solved)
+
+    @property
+    def moving(self) -> bool:
+        if not self.env.curriculum or self.level is None:
+            return False
+        if not self._recent:
+            return True  # it has just moved, or just begun
+        mean, top = sum(self._recent) / len(self._recent), len(self.spec.levels) - 1
+        return (mean >= self.env.promote_at and self.level < top) or (mean <= self.env.demote_at and self.level > 0)
+
+    def _find(self) -> tuple[int, Task] | None:
+        """The place after the next task and the task itself; None if all are solved."""
         size = self.size()
         if size is None:
-            task = self.spec.task(self._next, seed=self._seed, knobs=self._knobs)
-            self._next += 1
-            return task
-        for _ in range(2 * size):  # at most one pass over everything, whatever the epoch it starts in
-            epoch, place = divmod(self._next, size)
-            self._next += 1
+            return self._next + 1, self.spec.task(self._next, seed=self._seed, knobs=self.knobs)
+        for number in range(self._next, self._next + 2 * size):  # one whole epoch, wherever the first one stands
+            epoch, place = divmod(number, size)
             # The stream's own shuffle by seed gives every epoch another order.
-            task = self.spec.task(place, seed=f"{self._seed}/epoch/{epoch}", knobs=self._knobs)
+            task = self.spec.task(place, seed=f"{self._seed}/epoch/{epoch}", knobs=self.knobs)
             if task.key not in self._solved:
-                return task
-        raise ConfigError(
-            f"all {size} training tasks of {self.env.id} are solved and drop_solved leaves them out; the run is finished, or set "
-            "drop_solved = false"
-        )
+                return number + 1, task
+        return None
 
     def observe(self, task: Task, mean_reward: float) -> None:
         if self.env.drop_solved:
             (self._solved.add if mean_reward == 1.0 else self._solved.discard)(task.key)
-        if not self.env.curriculum or self.level is None or task.knobs != self._knobs:
+        if not self.env.curriculum or self.level is None or task.knobs != self.knobs:
             return
         self._recent.append(mean_reward)
         if len(self._recent) < CURRICULUM_WINDOW:
@@ -187,7 +226,7 @@ class _Stream:
 
     def _move_to(self, level: int) -> None:
         self.level = level
-        self._knobs = self.spec.resolve_knobs(level, self.env.knobs)
+        self.knobs = self.spec.resolve_knobs(level, self.env.knobs)
         self._recent = []
 
     def state_dict(self) -> dict[str, Any]:
