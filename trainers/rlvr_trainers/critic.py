@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.learner import Learner, Metrics, accumulate
 from rlvr_trainers.optimizer import Optimizer, OptimizerConfig
 from rlvr_trainers.scalar_model import before_tokens, score_hidden, token_scores
+from rlvr_trainers.sharding import Spread
 
 
 class Critic:
@@ -23,17 +25,24 @@ class Critic:
     """
 
     def __init__(
-        self, model: Any, config: OptimizerConfig, *, total_updates: int, token_budget: int, device: torch.device
+        self,
+        model: Any,
+        config: OptimizerConfig,
+        *,
+        total_updates: int,
+        token_budget: int,
+        device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
         self.device = device
         self.token_budget = token_budget
-        self.optimizer = Optimizer(model.parameters(), config, total_updates=total_updates)
+        self.spread = Spread(model, ranks, device)
+        self.optimizer = Optimizer(model.parameters(), config, total_updates=total_updates, ranks=ranks)
 
-    @torch.no_grad()
     def values(self, batch: Batch) -> Tensor:
         """`[B, T]` on the CPU: the value of the state in which each answer token was chosen; 0 elsewhere."""
-        return _on_cpu(batch, self.token_budget, self.device, self._values)
+        return self.spread.per_token(batch, self._values, token_budget=self.token_budget, device=self.device)
 
     def update(self, batch: Batch, *, clip: float | None) -> Metrics:
         """One optimizer step towards the returns. Returns `value_loss` and `value_grad_norm`."""
@@ -42,7 +51,9 @@ class Critic:
         def micro_loss(micro: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
             return value_loss(self._values(micro), micro, clip=clip, num_tokens=num_tokens), {}
 
-        metrics = accumulate(batch, micro_loss, token_budget=self.token_budget, device=self.device)
+        metrics = accumulate(
+            batch, micro_loss, token_budget=self.token_budget, device=self.device, spread=self.spread
+        )
         return {"value_loss": metrics["loss"], "value_grad_norm": self.optimizer.step()["grad_norm"]}
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,17 +81,19 @@ class ValueHead:
         self.head = nn.Linear(hidden_size, 1).to(learner.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.optimizer = Optimizer(self.head.parameters(), config, total_updates=total_updates)
+        # The head is small: every rank has all of it, and its gradients are summed.
+        ranks = learner.spread.ranks
+        self.optimizer = Optimizer(self.head.parameters(), config, total_updates=total_updates, ranks=ranks)
 
-    @torch.no_grad()
     def values(self, batch: Batch) -> Tensor:
         """`[B, T]` on the CPU: the value of the state in which each answer token was chosen; 0 elsewhere."""
+        learner = self.learner
 
         def compute(micro: Batch) -> Tensor:
-            with self.learner.autocast():
-                return self.of_hidden(self.learner.policy.hidden(micro), micro)
+            return self.of_hidden(learner.policy.hidden(micro), micro)
 
-        return _on_cpu(batch, self.learner.token_budget, self.learner.device, compute)
+        with learner.autocast():
+            return learner.spread.per_token(batch, compute, token_budget=learner.token_budget, device=learner.device)
 
     def of_hidden(self, hidden_BTH: Tensor, batch: Batch) -> Tensor:
         """`[B, T]`, float32: values from the trunk's hidden states."""
@@ -109,11 +122,3 @@ def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -
     if len(returns_N) < 2 or float(returns_N.var()) == 0.0:
         return 0.0
     return 1.0 - float((returns_N - values_N).var() / returns_N.var())
-
-
-def _on_cpu(batch: Batch, token_budget: int, device: torch.device, compute: Any) -> Tensor:
-    result_BT = torch.zeros(batch.token_ids_BT.shape)
-    for rows in batch.micro_batches(token_budget):
-        values_BT = compute(batch.select(rows).to(device))
-        result_BT[rows, : values_BT.shape[1]] = values_BT.cpu()
-    return result_BT

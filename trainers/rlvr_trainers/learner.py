@@ -15,14 +15,18 @@ from torch import Tensor
 
 from rlvr.generation.engine import Sampling
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.optimizer import Optimizer, OptimizerConfig
 from rlvr_trainers.policy import EntropyKind, Policy
+from rlvr_trainers.sharding import Spread
 
 Metrics = dict[str, float]
 MicroLoss = Callable[[Batch], tuple[Tensor, Mapping[str, Tensor | float]]]
 """A micro-batch's share of the loss, and shares of metrics: each adds up to its value for the step."""
 PolicyLoss = Callable[[Batch, Tensor, Tensor | None], tuple[Tensor, Mapping[str, Tensor | float]]]
 """As MicroLoss, of `(micro_batch, logprobs_BT, entropy_BT)`."""
+WHOLE = Spread(None)
+"""One rank has all rows."""
 
 
 def accumulate(
@@ -32,25 +36,30 @@ def accumulate(
     token_budget: int,
     device: torch.device,
     autocast: AbstractContextManager[Any] | None = None,
+    spread: Spread = WHOLE,
 ) -> Metrics:
-    """Add the gradients of the loss over all micro-batches to the parameters; returns `loss` and the summed metrics."""
+    """Add the gradients of the loss over all micro-batches to the parameters; returns `loss` and the summed metrics.
+
+    `spread` says which ranks share the rows: gradients and metrics are then those of all of them.
+    """
     totals: dict[str, Tensor] = {}
-    for rows in batch.micro_batches(token_budget):
+    for rows, counts in spread.micro_batches(batch, token_budget):
         micro = (batch if len(rows) == batch.num_rows else batch.select(rows)).to(device)
         with autocast or nullcontext():
-            value, metrics = loss(micro)
-        value.backward()  # type: ignore[no-untyped-call]
+            value, metrics = spread.run(lambda micro=micro: loss(micro))  # type: ignore[misc]
+        (value if counts else 0.0 * value).backward()
         for name, share in {"loss": value, **metrics}.items():
             share = share.detach() if isinstance(share, Tensor) else torch.tensor(share, device=device)
+            share = share if counts else torch.zeros_like(share)
             totals[name] = totals[name] + share if name in totals else share
-    return {name: float(total) for name, total in totals.items()}
+    return spread.total(totals)
 
 
 class Learner:
     """A policy that can be asked for log-probabilities and trained.
 
     `model` is a Hugging Face causal language model; it is trained in place. On hardware that has bfloat16 the weights
-    stay in their own precision and the products are computed in bfloat16.
+    stay in their own precision and the products are computed in bfloat16. With several `ranks` it is sharded among them.
     """
 
     def __init__(
@@ -61,47 +70,40 @@ class Learner:
         total_updates: int,
         token_budget: int = 16_384,
         device: str | torch.device = "cpu",
+        ranks: Ranks = ALONE,
     ) -> None:
         self.device = torch.device(device)
-        self.model = model.to(self.device)
+        # A model that is sharded goes to the device piece by piece.
+        self.model = model.to(self.device) if ranks.size == 1 else model
         disable_dropout(self.model)
         self.policy = Policy(self.model, packed=_takes_borders_from_positions(model))
-        self.optimizer = Optimizer(self.model.parameters(), config, total_updates=total_updates)
+        self.spread = Spread(self.model, ranks, self.device)
+        self.optimizer = Optimizer(self.model.parameters(), config, total_updates=total_updates, ranks=ranks)
         self.token_budget = token_budget
         """Padded tokens of a micro-batch."""
 
-    @torch.no_grad()
     def logprobs(self, batch: Batch, *, temperature: float = 1.0, policy: Policy | None = None) -> Tensor:
         """`[B, T]` on the CPU: log-probabilities of the answer tokens under these weights, or under another policy."""
-        result_BT = torch.zeros(batch.token_ids_BT.shape)
-        for rows in batch.micro_batches(self.token_budget):
-            micro = batch.select(rows).to(self.device)
-            with self.autocast():
-                logprobs_BT, _ = (policy or self.policy)(micro, temperature=temperature)
-            result_BT[rows, : logprobs_BT.shape[1]] = logprobs_BT.cpu()
-        return result_BT
+        return self._per_token(batch, lambda micro: (policy or self.policy)(micro, temperature=temperature)[0])
 
-    @torch.no_grad()
     def full_kl(self, batch: Batch, reference: Policy, *, temperature: float = 1.0) -> Tensor:
         """`[B, T]` on the CPU: KL of these weights from the reference's, over the whole vocabulary."""
-        result_BT = torch.zeros(batch.token_ids_BT.shape)
-        for rows in batch.micro_batches(self.token_budget):
-            micro = batch.select(rows).to(self.device)
-            with self.autocast():
-                kl_BT = self.policy.full_kl(micro, reference, temperature=temperature)
-            result_BT[rows, : kl_BT.shape[1]] = kl_BT.cpu()
-        return result_BT
+        return self._per_token(batch, lambda micro: self.policy.full_kl(micro, reference, temperature=temperature))
 
-    @torch.no_grad()
     def kept_log_mass(self, batch: Batch, sampling: Sampling) -> Tensor:
         """`[B, T]` on the CPU: log of the mass that the sampling's cuts left under these weights."""
-        result_BT = torch.zeros(batch.token_ids_BT.shape)
-        for rows in batch.micro_batches(self.token_budget):
-            micro = batch.select(rows).to(self.device)
-            with self.autocast():
-                mass_BT = self.policy.kept_log_mass(micro, sampling)
-            result_BT[rows, : mass_BT.shape[1]] = mass_BT.cpu()
-        return result_BT
+        return self._per_token(batch, lambda micro: self.policy.kept_log_mass(micro, sampling))
+
+    def accumulate(self, batch: Batch, loss: MicroLoss) -> Metrics:
+        """`accumulate` with this learner's micro-batches, precision and ranks."""
+        return accumulate(
+            batch,
+            loss,
+            token_budget=self.token_budget,
+            device=self.device,
+            autocast=self.autocast(),
+            spread=self.spread,
+        )
 
     def update(
         self, batch: Batch, loss: PolicyLoss, *, temperature: float = 1.0, entropy: EntropyKind = "metric"
@@ -112,10 +114,7 @@ class Learner:
             logprobs_BT, entropy_BT = self.policy(micro, temperature=temperature, entropy=entropy)
             return loss(micro, logprobs_BT, entropy_BT)
 
-        metrics = accumulate(
-            batch, micro_loss, token_budget=self.token_budget, device=self.device, autocast=self.autocast()
-        )
-        return {**metrics, **self.optimizer.step()}
+        return {**self.accumulate(batch, micro_loss), **self.optimizer.step()}
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 products where the hardware has them, else nothing."""
@@ -130,6 +129,10 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.optimizer.load_state_dict(state)
+
+    def _per_token(self, batch: Batch, compute: Callable[[Batch], Tensor]) -> Tensor:
+        with self.autocast():
+            return self.spread.per_token(batch, compute, token_budget=self.token_budget, device=self.device)
 
 
 def disable_dropout(model: Any) -> None:

@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from rlvr.errors import ConfigError
+from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.health import TrainingError
+from rlvr_trainers.sharding import local, whole
 
 ScheduleKind = Literal["constant", "linear", "cosine"]
 
@@ -62,8 +64,16 @@ def scheduled(config: OptimizerConfig, update: int, total_updates: int) -> float
 class Optimizer:
     """Owns the gradients of some parameters: clip, step, forget."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, total_updates: int) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        config: OptimizerConfig,
+        *,
+        total_updates: int,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.config = config
+        self.ranks = ranks
         self.total_updates = total_updates
         self.updates = 0
         """Steps taken so far."""
@@ -90,7 +100,8 @@ class Optimizer:
         learning_rate = scheduled(self.config, self.updates, self.total_updates)
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
+        self._sum_gradients()
+        norm = float(whole(nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)))
         if not math.isfinite(norm):
             self._adamw.zero_grad(set_to_none=True)
             raise TrainingError(
@@ -101,6 +112,15 @@ class Optimizer:
         self._adamw.zero_grad(set_to_none=True)
         self.updates += 1
         return {"grad_norm": norm, "learning_rate": learning_rate}
+
+    def _sum_gradients(self) -> None:
+        """Over ranks, for parameters that each of them has whole; those in pieces were summed in the backward pass."""
+        if self.ranks.size == 1:
+            return
+        for parameter in self.parameters:
+            if local(parameter) is parameter:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                self.ranks.sum(parameter.grad)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and counters; the inverse of `load_state_dict`."""
