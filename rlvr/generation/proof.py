@@ -33,6 +33,12 @@ def forced_logprobs(model: Any, token_ids: Sequence[int]) -> list[float]:
     return [float(value) for value in torch.log_softmax(logits_TV, -1).gather(1, ids_1T[0, 1:, None])[:, 0]]
 
 
+def difference(expected: Sequence[float], served: Sequence[float], dtype: torch.dtype) -> float:
+    """How far two sets of log-probabilities of the same tokens are apart, in nats, by the measure of `TOLERANCE_NATS`."""
+    gaps = (torch.tensor(served) - torch.tensor(expected)).abs()
+    return float(gaps.max() if dtype in (torch.float32, torch.float64) else gaps.mean())
+
+
 def prove_served(engine: Engine, model: Any, version: int, *, served_dtype: torch.dtype | None = None) -> float:
     """Compare what `engine` serves with the learner's `model`; returns the difference in nats.
 
@@ -49,17 +55,15 @@ def prove_served(engine: Engine, model: Any, version: int, *, served_dtype: torc
     model.eval()
     try:
         with torch.no_grad():
-            expected = torch.tensor(forced_logprobs(model, tokens))
+            expected = forced_logprobs(model, tokens)
     finally:
         model.train(training)
-    served = torch.tensor(engine.forced_logprobs(tokens))
     dtype = served_dtype or next(model.parameters()).dtype
-    exact = dtype in (torch.float32, torch.float64)
-    difference = float((served - expected).abs().max() if exact else (served - expected).abs().mean())
-    if not difference <= TOLERANCE_NATS[dtype]:  # also refuses nan
+    gap = difference(expected, engine.forced_logprobs(tokens), dtype)
+    if not gap <= TOLERANCE_NATS[dtype]:  # also refuses nan
         raise StaleWeightsError(
             f"the engine says it serves weight version {version}, but its log-probabilities of {PROBE_TOKENS} fixed tokens "
-            f"differ from the learner's by {difference:.3g} nats ({TOLERANCE_NATS[dtype]:g} is allowed in {dtype}). Some "
+            f"differ from the learner's by {gap:.3g} nats ({TOLERANCE_NATS[dtype]:g} is allowed in {dtype}). Some "
             "weights did not arrive or are cached; sampling from them would train on another model's rollouts."
         )
-    return difference
+    return gap

@@ -5,16 +5,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import torch
@@ -24,11 +18,11 @@ from rlvr.generation import vllm_support as support
 from rlvr.generation.engine import Completion, FinishReason, Request, Sampling, answer_limit
 from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
+from rlvr.generation.vllm_process import ServerProcess
 from rlvr.generation.vllm_versions import check_version, vllm_version
+from rlvr.generation.weight_files import WeightFiles, buckets, write_bucket
 from rlvr.generation.weights import WeightShapes
 
-BUCKET_BYTES = 256 << 20
-"""Weights travel in files of about this size, so that no second copy of the whole model is held."""
 _CONNECTIONS = 64
 
 
@@ -58,7 +52,7 @@ class VLLMServerEngine:
         """
         import httpx
 
-        self._server: _Server | None = None
+        self._server: ServerProcess | None = None
         self._url = url.rstrip("/")
         if not trusted_network and not _is_loopback(self._url):
             raise ConfigError(
@@ -73,7 +67,8 @@ class VLLMServerEngine:
         self._folder = str(transfer_folder)
         self._half_loaded = ""
         self.dtype = support.serving_dtype(config, dtype)
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        # Some more than there are threads, so that a question about its health need not wait for an answer to end.
+        limits = httpx.Limits(max_connections=_CONNECTIONS + 8, max_keepalive_connections=_CONNECTIONS)
         self._client = httpx.Client(base_url=self._url, timeout=httpx.Timeout(timeout_s, connect=5.0), limits=limits)
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rlvr-vllm")
         try:
@@ -89,6 +84,7 @@ class VLLMServerEngine:
     def launch(
         cls,
         path: str | Path,
+        tokenizer: Any = None,
         *,
         dtype: torch.dtype | None = None,
         max_model_len: int | None = None,
@@ -96,18 +92,22 @@ class VLLMServerEngine:
         kv_cache_memory_mb: int | None = None,
         gpu_memory_utilization: float = 0.9,
         tensor_parallel_size: int = 1,
+        gpus: Sequence[int] | None = None,
+        timeout_s: float = 600.0,
         start_timeout_s: float = 600.0,
     ) -> Self:
         """Start a server on a free port of the loopback and connect to it.
 
         It ends when the engine is closed or this process ends, however that happens.
 
-        The settings are those of `VLLMEngine`; it must be healthy within `start_timeout_s`, and a large model needs minutes
-        to load. Raises ConfigError with the server's own last words if it does not start.
+        The settings are those of `VLLMEngine`; `gpus` numbers those it may use (default: all), `timeout_s` bounds one request;
+        it must be healthy within `start_timeout_s`, and a large model needs minutes to load. Raises ConfigError, with the
+        server's own last words if it was started and did not get far.
         """
         check_version(vllm_version())
         config = load_config(path)
         support.check_heads(config, path, tensor_parallel_size)
+        support.check_gpus(tensor_parallel_size, gpus)
         on_gpu = torch.cuda.is_available()
         longest = getattr(config.get_text_config(), "max_position_embeddings", None) or 4096
         length = min(max_model_len or longest, longest)
@@ -129,10 +129,10 @@ class VLLMServerEngine:
             computed = support.kv_cache_bytes(config, length, max_num_seqs, served.itemsize)
             flags["--kv-cache-memory-bytes"] = str(kv_cache_memory_mb << 20 if kv_cache_memory_mb else computed)
         switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager"])]
-        server = _Server(path, [text for pair in flags.items() for text in pair] + switches)
+        server = ServerProcess(path, [text for pair in flags.items() for text in pair] + switches, gpus)
         try:
             server.wait_until_healthy(start_timeout_s)
-            engine = cls(server.url, path, dtype=served)
+            engine = cls(server.url, path, tokenizer, dtype=served, timeout_s=timeout_s)
         except BaseException:
             server.stop()
             raise
@@ -178,8 +178,8 @@ class VLLMServerEngine:
         self._post("/pause?mode=keep")
         try:
             self._post("/start_weight_update")
-            for bucket in _buckets(self._shapes.checked(named_tensors)):
-                self._send(bucket)
+            for path in self._files(named_tensors):
+                self._post("/update_weights", update_info={"path": path})
             self._post("/finish_weight_update", weight_version=str(version))
             # Without reset_running_requests vLLM keeps the old cache of whatever is running, and does not say so.
             self._post("/reset_prefix_cache?reset_running_requests=true")
@@ -204,6 +204,17 @@ class VLLMServerEngine:
         places = self._post("/inference/v1/generate", **body)["prompt_logprobs"]
         return [place[str(token)]["logprob"] for place, token in zip(places[1:], token_ids[1:], strict=True)]
 
+    def healthy(self, timeout_s: float = 30.0) -> bool:
+        """Whether the server answers within `timeout_s` that it and its workers run."""
+        import httpx
+
+        if self._server is not None and not self._server.running:
+            return False
+        try:
+            return bool(self._client.get("/health", timeout=timeout_s).status_code == 200)
+        except (httpx.HTTPError, RuntimeError):  # a client that was closed raises RuntimeError
+            return False
+
     def close(self) -> None:
         """Close the connections, and stop the server if `launch` started it."""
         self._threads.shutdown(cancel_futures=True)
@@ -219,16 +230,19 @@ class VLLMServerEngine:
         except EngineError:
             pass  # the update ends by failing, or had ended so already; a dead server is reported by the first failure
 
-    def _send(self, bucket: dict[str, torch.Tensor]) -> None:
-        from safetensors.torch import save_file
-
-        descriptor, path = tempfile.mkstemp(prefix="rlvr-weights-", suffix=".safetensors", dir=self._folder)
-        os.close(descriptor)
-        try:
-            save_file(bucket, path)
-            self._post("/update_weights", update_info={"path": path})
-        finally:
-            os.unlink(path)
+    def _files(self, named_tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[str]:
+        """Files with the weights, one at a time. Those that were written for this engine are gone when the next is asked for."""
+        if isinstance(named_tensors, WeightFiles):
+            for _ in self._shapes.checked(named_tensors):  # all of them before the first is loaded
+                pass
+            yield from named_tensors.paths
+            return
+        for bucket in buckets(self._shapes.checked(named_tensors)):
+            path = write_bucket(bucket, self._folder)
+            try:
+                yield path
+            finally:
+                os.unlink(path)
 
     def _get(self, path: str) -> Any:
         return self._ask("GET", path)
@@ -241,7 +255,9 @@ class VLLMServerEngine:
 
         try:
             reply = self._client.request(method, path, json=body or None)
-        except httpx.TransportError as fault:
+        except (httpx.TransportError, RuntimeError) as fault:
+            if not isinstance(fault, httpx.TransportError) and not self._client.is_closed:
+                raise
             last = f" Its last words: {self._server.last_words()}" if self._server is not None else ""
             raise EngineError(
                 f"the vLLM server {self._url} does not answer ({type(fault).__name__} at {path}).{last} "
@@ -256,96 +272,6 @@ class VLLMServerEngine:
                 f"the vLLM server {self._url} answered {path} with {reply.status_code}: {reply.text[:400]}"
             )
         return reply.json() if reply.content else {}
-
-
-class _Server:
-    """A vLLM API server as a child of this process."""
-
-    def __init__(self, path: str | Path, flags: list[str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._path = path
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
-        environment = {**support.server_environment(), **os.environ, "VLLM_SERVER_DEV_MODE": "1"}
-        environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # that of an engine in this process
-        command = [
-            sys.executable,
-            "-m",
-            "rlvr.generation.vllm_launch",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            *flags,
-        ]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, env=environment, start_new_session=True
-        )
-
-    def wait_until_healthy(self, timeout_s: float) -> None:
-        import httpx
-
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise support.start_failure(self._path, self.last_words())
-            try:
-                if httpx.get(f"{self.url}/health", timeout=2.0).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.2)
-        words = f"not healthy after {timeout_s:g} s (raise start_timeout_s for a slow machine); {self.last_words()}"
-        raise support.start_failure(self._path, words)
-
-    def last_words(self) -> str:
-        """The last line it wrote that names an error, or else its last line."""
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - 20_000))
-        lines = [line.strip() for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        errors = [line for line in lines if "Error" in line and "Traceback" not in line and "File " not in line]
-        return (errors or lines or ["nothing"])[-1][-400:]
-
-    def stop(self) -> None:
-        """End it and every process it started."""
-        assert self._process.stdin is not None
-        for end in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, end)
-            except ProcessLookupError:
-                break
-            try:
-                self._process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                continue
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)  # workers that outlived the server
-        except ProcessLookupError:
-            pass
-        self._process.wait()
-        self._process.stdin.close()
-        self._log.close()
-
-
-def _buckets(named_tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
-    """The tensors in groups of about BUCKET_BYTES. Safetensors refuses shared storage, so of tied weights the first goes."""
-    bucket: dict[str, torch.Tensor] = {}
-    seen: set[int] = set()
-    size = 0
-    for name, tensor in named_tensors:
-        if tensor.data_ptr() in seen:
-            continue
-        seen.add(tensor.data_ptr())
-        bucket[name] = tensor.detach().cpu().contiguous()
-        size += tensor.numel() * tensor.element_size()
-        if size >= BUCKET_BYTES:
-            yield bucket
-            # Freed memory may be given out again at the same address, so only tensors of one bucket can be compared.
-            bucket, seen, size = {}, set(), 0
-    if bucket:
-        yield bucket
 
 
 def _completion(choice: dict[str, Any]) -> Completion:

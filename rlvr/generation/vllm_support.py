@@ -136,6 +136,28 @@ def check_heads(config: Any, path: str | Path, tensor_parallel_size: int) -> Non
         )
 
 
+def check_gpus(tensor_parallel_size: int, gpus: Sequence[int] | None) -> None:
+    """Raises ConfigError if an engine is to be spread over GPUs that are not there. Without any GPU there is nothing to check."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus is not None:
+        unknown = [number for number in gpus if not 0 <= number < count]
+        if unknown:
+            raise ConfigError(f"gpus names {unknown}, and this machine shows {count} GPUs, numbered from 0")
+        if len(set(gpus)) != tensor_parallel_size:
+            raise ConfigError(
+                f"gpus is {list(gpus)} and tensor_parallel_size {tensor_parallel_size}; an engine needs one GPU for each part"
+            )
+    elif count and tensor_parallel_size > count:
+        raise ConfigError(f"tensor_parallel_size is {tensor_parallel_size}, and this machine shows {count} GPUs")
+
+
+def visible_devices(gpus: Sequence[int]) -> str:
+    """CUDA_VISIBLE_DEVICES for a child that may use these of the GPUs that this process sees."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",") if seen else None
+    return ",".join(names[number].strip() if names else str(number) for number in gpus)
+
+
 def serving_dtype(config: Any, dtype: torch.dtype | None) -> torch.dtype:
     """What the engine computes in.
 

@@ -11,7 +11,7 @@ from rlvr.generation.choose import choose_engine
 from rlvr.generation.engine import Engine
 from rlvr.generation.transformers import TransformersEngine
 from rlvr.generation.vllm import VLLMEngine
-from rlvr.generation.vllm_server import VLLMServerEngine
+from rlvr.generation.vllm_replicas import open_servers
 
 EngineName = Literal["auto", "transformers", "vllm", "vllm_server"]
 
@@ -32,5 +32,5 @@ def open_engine(
     if name == "vllm":
         return VLLMEngine(path, tokenizer, **options), False
     if name == "vllm_server":
-        return VLLMServerEngine.launch(path, **options), False
+        return open_servers(path, **options), False
     return TransformersEngine.shared(model, tokenizer, **options), True

@@ -10,6 +10,7 @@ from torch import Tensor
 from rlvr.errors import StaleWeightsError
 from rlvr.generation.engine import Engine
 from rlvr.generation.proof import prove_served
+from rlvr.generation.replicas import ReplicatedEngine
 from rlvr.generation.transformers import TransformersEngine, weights_fingerprint
 from rlvr.generation.vllm import VLLMEngine
 from rlvr.generation.vllm_server import VLLMServerEngine
@@ -26,7 +27,7 @@ def sync_weights(engine: Engine, model: Any, *, version: int, shared: bool = Fal
             f"the engine says it serves version {engine.weight_version} after it was given {version}; "
             "its answers would come from other weights than those trained. Restart the engine and resume the run"
         )
-    if isinstance(engine, VLLMEngine | VLLMServerEngine):
+    if isinstance(engine, VLLMEngine | VLLMServerEngine | ReplicatedEngine):
         # It holds its weights fused or packed, where no digest can be compared: it has to say what the learner would say.
         prove_served(engine, model, version, served_dtype=engine.dtype)
     if not shared and isinstance(engine, TransformersEngine):

@@ -15,8 +15,9 @@ from rlvr.errors import ConfigError, EngineError
 from rlvr.generation import vllm_support as support
 from rlvr.generation.choose import choose_engine
 from rlvr.generation.engine import Request, Sampling
-from rlvr.generation.vllm_server import VLLMServerEngine, _buckets
+from rlvr.generation.vllm_server import VLLMServerEngine
 from rlvr.generation.vllm_versions import check_version, vllm_version
+from rlvr.generation.weight_files import buckets
 from rlvr.generation.weights import WeightShapes
 
 CONFIG = LlamaConfig(hidden_size=128, num_attention_heads=4, num_key_value_heads=2, num_hidden_layers=3)
@@ -120,10 +121,10 @@ def test_spans_of_weights_become_versions_and_where_they_start() -> None:
 
 
 def test_weights_travel_in_buckets_and_tied_ones_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlvr.generation.vllm_server.BUCKET_BYTES", 100)
+    monkeypatch.setattr("rlvr.generation.weight_files.BUCKET_BYTES", 100)
     first, second, third = torch.ones(20), torch.ones(10), torch.ones(3)
     pairs = [("a", first), ("tied", first), ("b", second), ("c", third)]
-    assert [list(bucket) for bucket in _buckets(pairs)] == [["a", "b"], ["c"]]
+    assert [list(bucket) for bucket in buckets(pairs)] == [["a", "b"], ["c"]]
 
 
 def test_shapes_of_a_configuration_are_those_of_the_model(model: Any) -> None:

@@ -1,0 +1,400 @@
+"""Several engines that serve the same weights, as one: prompts are shared out, and those of an engine that died are asked again.
+
+Each replica is opened by the function it was given, and opened again when it dies. What it then serves is brought up to the
+current version before it gets its first prompt: the weights of that version are kept in files until the next one. A request
+is answered by one replica or not at all, so nothing half-finished is ever returned, and its seed makes the second replica
+draw what the first would have drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from rlvr.errors import ConfigError, EngineError, RlvrError, StaleWeightsError
+from rlvr.generation.engine import Completion, Engine, Request, Sampling
+from rlvr.generation.proof import TOLERANCE_NATS, difference, probe_tokens
+from rlvr.generation.vllm_support import digest_of
+from rlvr.generation.weight_files import WeightFiles
+
+ATTEMPTS = 3
+"""Replicas that may fail on one request before it is the request's fault."""
+OPENINGS = 3
+"""Times in a row that a replica may fail to come back before it is given up."""
+
+
+class Replica(Engine, Protocol):
+    """An engine that can be asked whether it lives, and answers from several threads at once."""
+
+    dtype: torch.dtype
+
+    def healthy(self, timeout_s: float) -> bool:
+        """Whether it answers within `timeout_s`."""
+
+
+class _Job:
+    def __init__(self, request: Request, sampling: Sampling) -> None:
+        self.request = request
+        self.sampling = sampling
+        self.failures = 0
+        self.answer: Future[list[Completion]] = Future()
+
+
+class _Place:
+    """One replica's place, whichever engine stands in it now."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.engine: Replica | None = None
+        """None while nothing may be asked of it."""
+        self.jobs: set[_Job] = set()
+        self.threads: ThreadPoolExecutor | None = None
+        self.given_up = False
+        self.fault = ""
+
+
+class ReplicatedEngine:
+    """Data-parallel generation: an Engine made of `replicas` engines. Thread-safe."""
+
+    def __init__(
+        self,
+        open_replica: Callable[[int], Replica],
+        replicas: int,
+        *,
+        requests_each: int = 64,
+        transfer_folder: str | Path = "/dev/shm",
+        health_every_s: float = 10.0,
+        health_timeout_s: float = 30.0,
+        reopen_pause_s: float = 2.0,
+    ) -> None:
+        """Open all replicas, at the same time; `open_replica(number)` gives one, and is called again after it died.
+
+        A replica gets at most `requests_each` requests at a time, the least busy one first. Every `health_every_s` seconds
+        all are asked whether they live; one that does not say so within `health_timeout_s` is replaced. The
+        current weights are kept in `transfer_folder`, which needs room for one copy of the model.
+        Raises ConfigError for settings that cannot be, whatever `open_replica` raises, and StaleWeightsError if the replicas
+        do not serve the same weights.
+        """
+        if replicas < 1:
+            raise ConfigError(f"replicas is {replicas}; at least one engine has to answer")
+        self._open = open_replica
+        self._requests_each = requests_each
+        self._folder = transfer_folder
+        self._health_every_s = health_every_s
+        self._health_timeout_s = health_timeout_s
+        self._pause_s = reopen_pause_s
+        self._places = [_Place(number) for number in range(replicas)]
+        self._waiting: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._syncing = threading.RLock()
+        """Held while weights change: a replica that comes back meanwhile gets the new ones."""
+        self._files: WeightFiles | None = None
+        self._half_loaded = ""
+        self._closing = threading.Event()
+        self.weight_version = 0
+        self.num_restarts = 0
+        """Replicas that died and came back."""
+        first = self._open_all()
+        self.tokenizer: Any = first.tokenizer
+        self.dtype = first.dtype
+        self.weight_version = first.weight_version
+        self.max_model_len = min(engine.max_model_len for _, engine in self._serving())
+        self._probe = probe_tokens(len(self.tokenizer))
+        try:
+            self._expected = self.forced_logprobs(self._probe)
+        except BaseException:
+            self.close()
+            raise
+        threading.Thread(target=self._watch, name="rlvr-replicas", daemon=True).start()
+
+    @property
+    def num_serving(self) -> int:
+        """Replicas that can be asked now."""
+        return len(self._serving())
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        """`n` completions for each request, in order.
+
+        Raises EngineError if a request cannot be answered, if `ATTEMPTS` replicas failed on one, if no replica is left, or
+        if the last `load_weights` failed.
+        """
+        if self._half_loaded:
+            raise EngineError(f"the replicas hold half-loaded weights ({self._half_loaded}); load a complete set first")
+        jobs = [_Job(request, sampling) for request in requests]
+        with self._changed:
+            if self._closing.is_set():
+                raise EngineError("these replicas were closed; open them anew")
+            self._waiting.extend(jobs)
+            self._assign()
+        try:
+            return [job.answer.result() for job in jobs]
+        except BaseException:
+            with self._changed:
+                for job in jobs:
+                    job.answer.cancel()
+                self._waiting = deque(job for job in self._waiting if not job.answer.cancelled())
+            raise
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int) -> None:
+        """Serve these weights everywhere from now on, under this version.
+
+        The stream is read once, into files that every replica loads and that one which comes back later will load. Raises
+        EngineError on an unknown name, a wrong shape, a missing weight or if no replica is left, StaleWeightsError if the
+        replicas then disagree; nothing is generated until a complete set has been loaded.
+        """
+        self._wait_for_one()
+        with self._syncing:
+            self._half_loaded = f"version {version} did not arrive completely"
+            if self._files is not None:
+                self._files.delete()  # first, so that one copy of the model is held and not two
+            self._files = None
+            files = WeightFiles.write(named_tensors, self._folder)
+            try:
+                self._load_everywhere(files, version)
+            except BaseException:
+                files.delete()
+                raise
+            self._files, self.weight_version = files, version
+            self._expected = self.forced_logprobs(self._probe)
+            self._half_loaded = ""
+
+    def fingerprint(self) -> str:
+        """A digest of what the first replica says about fixed tokens."""
+        return digest_of(self.forced_logprobs(self._probe))
+
+    def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
+        """Log-probability at temperature 1, in nats, of each given token after the first: the first replica's, after all
+        were asked. Raises StaleWeightsError if they do not agree, EngineError if none answers.
+        """
+        answers: dict[int, list[float]] = {}
+        for place, engine in self._serving():
+            try:
+                answers[place.number] = engine.forced_logprobs(token_ids)
+            except EngineError as fault:
+                self._blame(place, engine, fault)
+        if not answers:
+            raise self._nobody()
+        first, *others = answers
+        for other in others:
+            self._compare(answers[first], answers[other], f"replicas {first} and {other}")
+        return answers[first]
+
+    def close(self) -> None:
+        """End all replicas and remove the files; what is being generated raises EngineError."""
+        self._closing.set()
+        with self._changed:
+            engines = [(place, place.engine) for place in self._places if place.engine is not None]
+            unfinished = list(self._waiting) + [job for place in self._places for job in place.jobs]
+            self._waiting.clear()
+            for place in self._places:
+                place.engine = None
+                place.jobs.clear()
+            self._changed.notify_all()
+        for job in unfinished:
+            _settle(job, EngineError("the replicas were closed while they generated; nothing of this call was kept"))
+        for place, engine in engines:
+            engine.close()
+            if place.threads is not None:
+                place.threads.shutdown(wait=False, cancel_futures=True)
+        if self._files is not None:
+            self._files.delete()
+
+    def _serving(self) -> list[tuple[_Place, Replica]]:
+        with self._changed:
+            return [(place, place.engine) for place in self._places if place.engine is not None]
+
+    def _wait_for_one(self) -> None:
+        """Until a replica can be asked, or none will ever be."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._closing.is_set()
+                    or any(place.engine is not None for place in self._places)
+                    or all(place.given_up for place in self._places)
+                )
+            )
+
+    def _open_all(self) -> Replica:
+        with ThreadPoolExecutor(len(self._places)) as threads:
+            futures = [threads.submit(self._open, place.number) for place in self._places]
+        faults = [fault for future in futures if (fault := future.exception()) is not None]
+        if faults:
+            for future in futures:
+                if future.exception() is None:
+                    future.result().close()
+            raise faults[0]
+        for place, future in zip(self._places, futures, strict=True):
+            self._stand(place, future.result())
+        versions = {engine.weight_version for _, engine in self._serving()}
+        if len(versions) > 1:
+            self.close()
+            raise StaleWeightsError(f"the replicas serve different weights: versions {sorted(versions)}. Restart them.")
+        return futures[0].result()
+
+    def _stand(self, place: _Place, engine: Replica) -> None:
+        with self._changed:
+            place.engine, place.fault = engine, ""
+            place.threads = ThreadPoolExecutor(self._requests_each, thread_name_prefix=f"rlvr-replica-{place.number}")
+            self._changed.notify_all()
+
+    def _assign(self) -> None:
+        """Give waiting requests to the least busy replicas that have room. Called with the lock held."""
+        while self._waiting:
+            free = [p for p in self._places if p.engine is not None and len(p.jobs) < self._requests_each]
+            if not free:
+                break
+            place = min(free, key=lambda place: sum(job.request.n for job in place.jobs))
+            job = self._waiting.popleft()
+            place.jobs.add(job)
+            assert place.engine is not None
+            assert place.threads is not None
+            place.threads.submit(self._answer, place, place.engine, place.jobs, job)
+        if self._waiting and all(place.given_up for place in self._places):
+            fault = self._nobody()
+            while self._waiting:
+                _settle(self._waiting.popleft(), fault)
+
+    def _answer(self, place: _Place, engine: Replica, jobs: set[_Job], job: _Job) -> None:
+        """One request on one replica. `jobs` are those of this engine: one that left them has been given to another."""
+        outcome: list[Completion] | Exception
+        try:
+            [outcome] = engine.generate([job.request], job.sampling)
+        except EngineError as fault:
+            if not engine.healthy(self._health_timeout_s):
+                self._lose(place, engine, str(fault))
+                return
+            outcome = fault
+        except Exception as fault:  # a boundary: a fault of ours must reach whoever waits
+            outcome = EngineError(f"replica {place.number} failed: {type(fault).__name__}: {fault}")
+        with self._changed:
+            if job not in jobs:
+                return
+            jobs.discard(job)
+            if isinstance(outcome, Exception):
+                self._retry(job, outcome)
+            else:
+                _settle(job, outcome)
+            self._assign()
+
+    def _retry(self, job: _Job, fault: Exception) -> None:
+        """Called with the lock held."""
+        job.failures += 1
+        if job.failures < ATTEMPTS:
+            self._waiting.appendleft(job)
+        else:
+            _settle(job, EngineError(f"{job.failures} replicas in turn failed on one request; the last: {fault}"))
+
+    def _blame(self, place: _Place, engine: Replica, fault: EngineError) -> None:
+        """A replica that lives and refuses is right; one that died is replaced."""
+        if engine.healthy(self._health_timeout_s):
+            raise fault
+        self._lose(place, engine, str(fault))
+
+    def _lose(self, place: _Place, engine: Replica, fault: str) -> None:
+        """Ask its requests again elsewhere, and begin to replace it."""
+        with self._changed:
+            if place.engine is not engine or self._closing.is_set():
+                return
+            place.engine, place.fault = None, fault
+            lost, place.jobs = place.jobs, set()
+            unfinished = [job for job in lost if not job.answer.done()]
+            lost.clear()
+            for job in unfinished:
+                self._retry(job, EngineError(fault))
+            if place.threads is not None:
+                place.threads.shutdown(wait=False, cancel_futures=True)
+            self._assign()
+        threading.Thread(target=self._replace, args=(place, engine), name="rlvr-replace", daemon=True).start()
+
+    def _replace(self, place: _Place, old: Replica) -> None:
+        _close_quietly(old)
+        for _ in range(OPENINGS):
+            if self._closing.is_set():
+                return
+            try:
+                engine = self._open(place.number)
+            except RlvrError as fault:
+                place.fault = str(fault)
+                self._closing.wait(self._pause_s)
+                continue
+            try:
+                with self._syncing:
+                    if self._files is not None:
+                        engine.load_weights(self._files, self.weight_version)
+                    served = engine.forced_logprobs(self._probe)
+                    if not self._half_loaded:
+                        self._compare(self._expected, served, f"replica {place.number}, restarted, and the others")
+                    with self._changed:
+                        if not self._closing.is_set():
+                            self.num_restarts += 1
+                            self._stand(place, engine)
+                            self._assign()
+                            return
+            except RlvrError as fault:
+                place.fault = str(fault)
+            _close_quietly(engine)
+        with self._changed:
+            place.given_up = True
+            self._assign()
+            self._changed.notify_all()
+
+    def _load_everywhere(self, files: WeightFiles, version: int) -> None:
+        """Every replica at the same time. One that dies over it is replaced, and then loads them too."""
+        serving = self._serving()
+        with ThreadPoolExecutor(max(1, len(serving))) as threads:
+            loads = [threads.submit(engine.load_weights, files, version) for _, engine in serving]
+        loaded = 0
+        for (place, engine), load in zip(serving, loads, strict=True):
+            fault = load.exception()
+            if fault is None:
+                loaded += 1
+            elif isinstance(fault, EngineError):
+                self._blame(place, engine, fault)
+            else:
+                raise fault
+        if not loaded:
+            raise self._nobody()
+
+    def _compare(self, expected: Sequence[float], served: Sequence[float], who: str) -> None:
+        gap = difference(expected, served, self.dtype)
+        if not gap <= TOLERANCE_NATS[self.dtype]:
+            raise StaleWeightsError(
+                f"{who} differ by {gap:.3g} nats on {len(self._probe)} fixed tokens ({TOLERANCE_NATS[self.dtype]:g} is "
+                f"allowed in {self.dtype}): they serve different weights. Load a complete set, or restart them."
+            )
+
+    def _nobody(self) -> EngineError:
+        faults = "; ".join(f"replica {place.number}: {place.fault}" for place in self._places if place.fault)
+        return EngineError(
+            f"none of {len(self._places)} replicas answers ({faults or 'all are being restarted'}). Nothing of this call was "
+            "kept; start the run again from its last checkpoint once the cause is gone."
+        )
+
+    def _watch(self) -> None:
+        """Find replicas that neither answer nor fail."""
+        while not self._closing.wait(self._health_every_s):
+            for place, engine in self._serving():
+                if not engine.healthy(self._health_timeout_s):
+                    self._lose(place, engine, f"it did not answer within {self._health_timeout_s:g} s")
+
+
+def _settle(job: _Job, outcome: list[Completion] | Exception) -> None:
+    if job.answer.done() or not job.answer.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, Exception):
+        job.answer.set_exception(outcome)
+    else:
+        job.answer.set_result(outcome)
+
+
+def _close_quietly(engine: Replica) -> None:
+    """What is already dead may fail to close; it is being replaced either way."""
+    with contextlib.suppress(Exception):
+        engine.close()
