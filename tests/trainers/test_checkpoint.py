@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlvr.errors import CheckpointError
+from rlvr.errors import CheckpointError, ConfigError
 from rlvr_trainers.checkpoint import (
     STATE_FILE,
     TrainerState,
@@ -26,6 +26,8 @@ from rlvr_trainers.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
+from rlvr_trainers.ppo import PPOConfig
+from rlvr_trainers.starting import model_folder, with_model_folders
 from rlvr_trainers.tiny import build_tiny_model
 
 
@@ -68,8 +70,26 @@ def test_only_the_newest_are_kept_and_updates_come_after_their_step(tmp_path, pa
 def test_a_checkpoint_of_another_model_is_refused_by_the_weight_that_differs(tmp_path, parts):
     path = save(tmp_path, parts, 1)
     other = build_tiny_model(tmp_path / "other", alphabet="abcd\n", layers=1, hidden=16, heads=2)
-    with pytest.raises(CheckpointError, match=r"another model: model.embed_tokens.weight is \[12, 32\] there and \[12, 16\] here"):
+    with pytest.raises(
+        CheckpointError, match=r"another model: model.embed_tokens.weight is \[12, 32\] there and \[12, 16\] here"
+    ):
         load_state(path, AutoModelForCausalLM.from_pretrained(other))
+
+
+def test_the_folder_of_a_run_stands_for_its_newest_checkpoint_and_any_other_for_itself(tmp_path, tiny_model, parts):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="without a complete checkpoint"):
+        model_folder(str(run))
+    for step in (9, 10):
+        newest = save(run / "checkpoints", parts, step)
+    assert model_folder(str(run)) == str(newest)
+    for other in (str(newest), str(tiny_model), "Qwen/Qwen2.5-0.5B", ""):
+        assert model_folder(other) == other
+    config = with_model_folders(
+        PPOConfig(model=str(run), critic_model=str(tiny_model), reward_model=str(run), env="a/b-v0")
+    )
+    assert (config.model, config.critic_model, config.reward_model) == (str(newest), str(tiny_model), str(newest))
 
 
 def test_a_torn_state_is_damage_and_not_a_traceback(tmp_path, parts):

@@ -304,7 +304,9 @@ def test_a_run_whose_answers_are_all_right_ends_as_solved(tiny_model, constant_e
 @pytest.mark.slow
 def test_a_curriculum_climbs_to_its_top_before_the_run_ends_as_solved(tiny_model, tmp_path, levels_env):
     mix = (EnvConfig(levels_env, curriculum=True),)
-    config = small(tiny_model, "", tmp_path / "run", envs=mix, steps=99, prompts_per_step=8, group_size=2, max_tokens=300)
+    config = small(
+        tiny_model, "", tmp_path / "run", envs=mix, steps=99, prompts_per_step=8, group_size=2, max_tokens=300
+    )
     result = train_grpo(config, quiet=True)
     levels = [row[f"{levels_env}/level"] for row in read_metrics(tmp_path / "run")]
     # A window of 64 groups takes 8 steps of 8 at each of the first two levels; the top is solved after ten more.
@@ -315,7 +317,9 @@ def test_a_curriculum_climbs_to_its_top_before_the_run_ends_as_solved(tiny_model
 @pytest.mark.slow
 def test_a_filter_that_has_left_out_every_row_ends_the_run_as_solved(tiny_model, paid_rows_env, tmp_path):
     mix = (EnvConfig(paid_rows_env, drop_solved=True),)
-    config = small(tiny_model, "", tmp_path / "run", envs=mix, steps=9, prompts_per_step=3, group_size=2, max_tokens=300)
+    config = small(
+        tiny_model, "", tmp_path / "run", envs=mix, steps=9, prompts_per_step=3, group_size=2, max_tokens=300
+    )
     result = train_grpo(config, quiet=True)
     assert (result.ended, result.steps) == ("solved", 2)
     assert [row[f"{paid_rows_env}/solved"] for row in read_metrics(tmp_path / "run")] == [3.0, 6.0]

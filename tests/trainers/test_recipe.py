@@ -79,6 +79,10 @@ def test_the_command_builds_trains_evaluates_and_goes_on_where_it_was_cut_off(re
     assert run(["train", "--resume", str(out), "--quiet"]) == 0
     again = load_file(Path(facts["model"]) / "model.safetensors")
     assert all((weights[name] == again[name]).all() for name in weights)
+    # Another recipe starts from what a stage of this one left; the folder of a run stands for its newest checkpoint.
+    (tmp_path / "next.toml").write_text(f'model = "{out / "sft"}"\n[grpo]\nenv = "math/arithmetic-v0"\n')
+    (start,) = (out / "sft" / "checkpoints").iterdir()
+    assert load_recipe(tmp_path / "next.toml").stages[0].config.model == str(start)
     # A finished run has nothing to resume, and a second run must not mix with it.
     assert run(["train", "--resume", str(out), "--quiet"]) == 2
     assert run(["train", str(recipe), f"out={out}"]) == 2

@@ -22,6 +22,7 @@ from rlvr_trainers.preferences import Pair, batch_of_pairs, draw_pairs, load_pai
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.reward_model import whole_pairs
+from rlvr_trainers.starting import with_model_folders
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class DPOConfig:
     """One run on preference pairs."""
 
     model: str = ""
-    """Folder or hub name of the model to start from; it is also the reference."""
+    """Folder or hub name of the model to start from, or the folder of a run for its newest checkpoint; also the reference."""
     pairs: str = ""
     """A run folder, whose right and wrong rollouts are paired, or a file of JSON lines with prompt, chosen, rejected."""
     out: str = "runs/dpo"
@@ -83,6 +84,7 @@ def train_dpo(config: DPOConfig, *, quiet: bool = False) -> Path:
     """
     if not config.model or not config.pairs:
         raise ConfigError("dpo needs model = the model to start from, and pairs = a run folder or a file of pairs")
+    config = with_model_folders(config)
     tokenizer = load_tokenizer(config.model)
     pairs = load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed)
     train, held = split_pairs(pairs, config.held_out, config.seed)

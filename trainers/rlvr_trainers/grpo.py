@@ -32,6 +32,7 @@ from rlvr_trainers.rollouts import (
 from rlvr_trainers.run import Run, TrainResult, open_run
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.shapes import unknown_name
+from rlvr_trainers.starting import with_model_folders
 
 __all__ = ["GRPOConfig", "TrainResult", "train_grpo"]
 
@@ -108,6 +109,7 @@ def train_grpo(
     Raises ConfigError for settings that cannot work, CheckpointError, EngineError or EnvironmentFault where the machine
     fails, TrainingError where nothing would be learned. Warnings are TrainingWarnings.
     """
+    config = with_model_folders(config)
     with open_run(config, stage="grpo", resume=resume, engine=engine, quiet=quiet) as run:
         reference = Policy(load_model(config.model, run.learner.device, torch.float32)) if config.kl_coef else None
         kl = config.kl_controller()

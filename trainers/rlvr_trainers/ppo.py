@@ -40,6 +40,7 @@ from rlvr_trainers.run import Run, TrainResult, open_run
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.scalar_model import load_scalar_model
 from rlvr_trainers.shapes import unknown_name
+from rlvr_trainers.starting import with_model_folders
 
 __all__ = ["PPOConfig", "TrainResult", "train_ppo"]
 
@@ -158,6 +159,7 @@ def train_ppo(
     """
     if config.process_weight and not config.reward_model:
         raise ConfigError(f"process_weight is {config.process_weight}, but no reward_model is set; give its folder")
+    config = with_model_folders(config)
     with open_run(config, stage="ppo", resume=resume, engine=engine, quiet=quiet) as run:
         parts = open_parts(config, run)
         run.evaluate_start()

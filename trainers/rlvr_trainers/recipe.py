@@ -22,6 +22,7 @@ from typing import Any
 from rlvr.config import from_dict, parse_words, read_toml, to_dict, to_toml
 from rlvr.errors import ConfigError
 from rlvr_trainers.checkpoint import list_checkpoints
+from rlvr_trainers.starting import with_model_folders
 from rlvr_trainers.tiny import ASCII, build_tiny_model
 
 SHARED = ("out", "model", "env", "level", "knobs", "envs", "seed", "trackers")
@@ -112,7 +113,7 @@ def load_recipe(path: str | Path, words: Sequence[str] = ()) -> Recipe:
             shared.pop("model", None)
         config = from_dict(_config_class(table), {**shared, **own}, where=f"{path}: [{table}]")
         if table != "build":
-            config = replace(config, out=str(out if table == tables[-1] else out / table))
+            config = with_model_folders(replace(config, out=str(out if table == tables[-1] else out / table)))
         stages.append(Stage(table, config))
     if tables[0] != "build" and not stages[0].config.model:
         raise ConfigError(f"{path}: set model = a folder or hub name to start from, or add a [build] table")

@@ -24,6 +24,7 @@ from rlvr_trainers.preferences import Pair, batch_of_pairs, draw_pairs, load_pai
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.scalar_model import load_scalar_model, row_scores, token_scores
+from rlvr_trainers.starting import with_model_folders
 
 PART = "reward_model"
 """The part of a Score that holds the learned reward; a run that wants it gives this part a weight."""
@@ -34,7 +35,7 @@ class RewardModelConfig:
     """One run on preference pairs."""
 
     model: str = ""
-    """Folder or hub name of the language model to start from."""
+    """Folder or hub name of the language model to start from; the folder of a run stands for its newest checkpoint."""
     pairs: str = ""
     """A run folder, whose right and wrong rollouts are paired, or a file of JSON lines with prompt, chosen, rejected."""
     out: str = "runs/reward-model"
@@ -88,6 +89,7 @@ def train_reward_model(config: RewardModelConfig, *, quiet: bool = False) -> Pat
         raise ConfigError(
             "reward_model needs model = the model to start from, and pairs = a run folder or a file of pairs"
         )
+    config = with_model_folders(config)
     tokenizer = load_tokenizer(config.model)
     pairs = load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed)
     train, held = split_pairs(pairs, config.held_out, config.seed)

@@ -23,6 +23,7 @@ from rlvr.trajectory import Trajectory
 from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.sampler import EnvConfig, TaskSampler, env_mix
 from rlvr_trainers.sft import SFTConfig, train_sft
+from rlvr_trainers.starting import with_model_folders
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RFTConfig:
     """Rounds of sampling and supervised learning."""
 
     model: str = ""
-    """Folder or hub name of the model to start from."""
+    """Folder or hub name of the model to start from; the folder of a run stands for its newest checkpoint."""
     out: str = "runs/rft"
     """Run folder; must not hold a run already."""
     env: str = ""
@@ -86,6 +87,7 @@ def train_rft(config: RFTConfig, *, quiet: bool = False) -> Path:
     """
     if not config.model:
         raise ConfigError("rft needs model = the folder or hub name of the model to start from")
+    config = with_model_folders(config)
     mix = env_mix(config.env, config.level, config.knobs, config.envs)
     sampler = TaskSampler(mix, seed=config.seed)
     sampler.check(config.prompts)
@@ -129,11 +131,7 @@ def keep_verified(groups: Sequence[Sequence[Trajectory]], *, per_task: int, seed
     """At most `per_task` right answers of each group, no two with the same tokens, chosen by chance."""
     kept = []
     for group in groups:
-        right = {
-            tuple(t.token_ids): t
-            for t in group
-            if t.finish == "stop" and t.score is not None and t.score.correct
-        }
+        right = {tuple(t.token_ids): t for t in group if t.finish == "stop" and t.score is not None and t.score.correct}
         distinct = list(right.values())
         if distinct:
             random.Random(derive_seed("keep", seed, distinct[0].task.id)).shuffle(distinct)

@@ -22,7 +22,7 @@ class RunConfig:
     """What is trained on what, for how long, and what is kept of it."""
 
     model: str = ""
-    """Folder or hub name of the model to start from."""
+    """Folder or hub name of the model to start from; the folder of a run stands for its newest checkpoint."""
     out: str = "runs/run"
     """Run folder; must not hold a run already, unless that is resumed."""
     env: str = ""

@@ -35,6 +35,7 @@ from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.sampler import EnvConfig, TaskSampler, env_mix
+from rlvr_trainers.starting import with_model_folders
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SFTConfig:
     """One supervised run."""
 
     model: str = ""
-    """Folder or hub name of the model to start from."""
+    """Folder or hub name of the model to start from; the folder of a run stands for its newest checkpoint."""
     out: str = "runs/sft"
     """Run folder; must not hold a run already."""
     env: str = ""
@@ -127,6 +128,7 @@ def train_sft(config: SFTConfig, *, quiet: bool = False) -> Path:
     """Train, and return the Hugging Face folder of the result."""
     if not config.model:
         raise ConfigError("sft needs model = the folder or hub name of the model to start from")
+    config = with_model_folders(config)
     tokenizer = load_tokenizer(config.model)
     examples = verified_examples(config) if config.rollouts else worked_examples(config, tokenizer)
     if config.batch_size > len(examples):
