@@ -10,12 +10,12 @@ from __future__ import annotations
 import html
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rlvr import audit_texts, registry
-from rlvr.audit_stream import streams_elsewhere
+from rlvr.audit_stream import Asked, streams_elsewhere
 from rlvr.errors import ConfigError, EnvironmentFault
 from rlvr.score import Score
 from rlvr.scoring import ScoringPool, Turns
@@ -96,28 +96,55 @@ def audit(
 
     Raises UnknownEnvironmentError or ConfigError if it cannot be asked at all; a fault of its own is a failed check.
     """
+    spec = registry.spec(env_id)
+    return _audit([(spec, spec.resolve_knobs(level, knobs))], n, workers, timeout_s)[0]
+
+
+def audit_all(env_ids: Sequence[str], *, n: int = 50, workers: int = 2, timeout_s: float = 5.0) -> list[AuditReport]:
+    """Audit several environments with their default knobs: the same reports as one by one, from processes that they share."""
+    specs = [registry.spec(env_id) for env_id in env_ids]
+    return _audit([(spec, spec.resolve_knobs(None, {})) for spec in specs], n, workers, timeout_s)
+
+
+def _audit(asked: Sequence[tuple[EnvSpec, Knobs]], n: int, workers: int, timeout_s: float) -> list[AuditReport]:
     if n < 2:
         raise ConfigError(f"n is {n}; an audit needs at least 2 tasks to tell one answer from another")
-    spec = registry.spec(env_id)
-    values = spec.resolve_knobs(level, knobs)
-    report = AuditReport(env_id, values)
-    split: Split = "eval" if spec.count("train", values) == 0 else "train"
+    reports, made = [], []
+    with ScoringPool(workers, timeout_s) as pool, audit_texts.Canary() as canary:
+        for spec, knobs in asked:
+            reports.append(AuditReport(spec.id, knobs))
+            tasks = _scored(reports[-1], spec, n, pool, canary, timeout_s)
+            if tasks:
+                made.append((reports[-1], spec, tasks))
+    for (report, spec, tasks), check in zip(made, _stream(made), strict=True):
+        report.checks += [check, _splits(spec, report.knobs, n), _leak(tasks)]
+    return reports
+
+
+def _home(spec: EnvSpec, knobs: Knobs) -> Split:
+    """The split to audit: training tasks, where there are any."""
+    return "eval" if spec.count("train", knobs) == 0 else "train"
+
+
+def _scored(
+    report: AuditReport, spec: EnvSpec, n: int, pool: ScoringPool, canary: audit_texts.Canary, timeout_s: float
+) -> list[Task]:
+    """The checks that need verdicts; the tasks they were made on, none if there are none."""
+    split = _home(spec, report.knobs)
     try:
         began = time.process_time()
-        tasks = _some(spec, split, n, values)
+        tasks = _some(spec, split, n, report.knobs)
         report.facts["generate_per_s"] = len(tasks) / max(time.process_time() - began, 1e-9)
     except EnvironmentFault as fault:
         report.checks.append(Check("generate", "fail", str(fault)))
-        return report
+        return []
     report.facts["unique_share"] = len({task.key for task in tasks}) / len(tasks)
     report.facts["chance"] = spec.chance
     report.checks.append(Check("generate", "pass", f"{len(tasks)} tasks"))
-    with ScoringPool(workers, timeout_s) as pool, audit_texts.Canary() as canary:
-        # A list, so that each check runs even after another failed.
-        report.checks += [*_gold(spec, tasks, pool, report.facts), *_floor(spec, tasks, pool)]
-        report.checks += [*_hostile(spec, tasks[:3], pool, canary, timeout_s), *_levels(spec, split, pool)]
-    report.checks += [_stream(spec, split, tasks, values), _splits(spec, values, n), _leak(tasks)]
-    return report
+    # A list, so that each check runs even after another failed.
+    report.checks += [*_gold(spec, tasks, pool, report.facts), *_floor(spec, tasks, pool)]
+    report.checks += [*_hostile(spec, tasks[:3], pool, canary, timeout_s), *_levels(spec, split, pool)]
+    return tasks
 
 
 def _some(spec: EnvSpec, split: Split, n: int, knobs: Knobs) -> list[Task]:
@@ -236,13 +263,27 @@ def _levels(spec: EnvSpec, split: Split, pool: ScoringPool) -> Iterator[Check]:
     )
 
 
-def _stream(spec: EnvSpec, split: Split, tasks: list[Task], knobs: Mapping[str, Any]) -> Check:
+def _stream(made: Sequence[tuple[AuditReport, EnvSpec, list[Task]]]) -> list[Check]:
+    """One check an environment: do its tasks come out the same in fresh processes?"""
+    if not made:
+        return []
+    asked: list[Asked] = [
+        (spec, _home(spec, report.knobs), min(len(tasks), 20), report.knobs) for report, spec, tasks in made
+    ]
     try:
-        others = streams_elsewhere(spec, split, min(len(tasks), 20), knobs)
+        others = streams_elsewhere(asked)
     except EnvironmentFault as fault:
-        return Check("stream", "fail", str(fault))
-    here = [task.to_json() for task in tasks[:20]]
+        return [Check("stream", "fail", str(fault)) for _ in made]
+    return [
+        _same([task.to_json() for task in tasks[:20]], {seed: there[place] for seed, there in others.items()})
+        for place, (_, _, tasks) in enumerate(made)
+    ]
+
+
+def _same(here: list[str], others: Mapping[str, list[str] | str]) -> Check:
     for hash_seed, there in others.items():
+        if isinstance(there, str):
+            return Check("stream", "fail", there)
         for index, (one, other) in enumerate(zip(here, there, strict=True)):
             if one != other:
                 return Check(
