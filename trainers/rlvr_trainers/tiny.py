@@ -10,6 +10,8 @@ import string
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlvr.errors import ConfigError
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
@@ -35,7 +37,7 @@ def build_tiny_model(
 
     `alphabet` holds the characters that get a token of their own, any other becomes `<unk>`; `hidden` is the width,
     `feed_forward` that of the inner layer (4 * hidden where None), `max_length` the longest sequence in tokens.
-    The same arguments give the same weights. Leaves torch's global random state as it was. With no `chat_template`,
+    The same arguments give the same weights on every machine. Leaves torch's global random state as it was. With no `chat_template`,
     prompts are written in rlvr's plain format. Raises ConfigError for sizes that do not fit together.
     """
     import torch
@@ -66,8 +68,8 @@ def build_tiny_model(
         dtype="float32",
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
+    draw_weights(model, scale=config.initializer_range, seed=seed)
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     # Left alone, generate() would pick up the defaults of somebody else's config class.
@@ -76,6 +78,21 @@ def build_tiny_model(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def draw_weights(model: Any, *, scale: float, seed: int) -> None:
+    """Every matrix of the model from a normal distribution of standard deviation `scale`; what else it has stays.
+
+    NumPy draws, because torch's numbers for one seed differ between processors with and without AVX-512.
+    """
+    import torch
+
+    numbers = np.random.default_rng(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                drawn = numbers.standard_normal(tuple(parameter.shape), dtype=np.float32)
+                parameter.copy_(torch.from_numpy(drawn) * scale)
 
 
 def character_tokenizer(alphabet: str, *, max_length: int = 1024) -> Any:

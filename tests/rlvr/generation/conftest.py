@@ -26,8 +26,9 @@ def build_model(vocabulary: int, *, seed: int = 0, tied: bool = True, scale: flo
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
+    from rlvr_trainers.tiny import draw_weights
+
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
         model = Qwen2ForCausalLM(
             Qwen2Config(
                 vocab_size=vocabulary,
@@ -43,10 +44,7 @@ def build_model(vocabulary: int, *, seed: int = 0, tied: bool = True, scale: flo
                 bos_token_id=None,
             )
         )
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim > 1:
-                    parameter.mul_(scale)  # peaked distributions, nearer to a trained model's
+    draw_weights(model, scale=0.02 * scale, seed=seed)  # peaked distributions, nearer to a trained model's
     return model.eval()
 
 
