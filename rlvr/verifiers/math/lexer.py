@@ -181,19 +181,13 @@ def _scan(text: str, tokens: list[Token], nesting: int) -> None:
     match_at = _TOKEN.match
     while position < len(text):
         match = match_at(text, position)
-        if match is None:  # a letter outside ASCII: it belongs to a word of another language
-            end = position + 1
-            while end < len(text) and not text[end].isascii():
-                end += 1
-            tokens.append(Token("t", text[position:end], spaced))
-            position, spaced = end, False
-            continue
+        assert match is not None  # its last alternative takes any character
         position = match.end()
         group = match.lastindex
-        if group is None:
+        value = match[0] if group is None else match[group]
+        if group is None or value.isspace():  # Unicode's spaces, such as U+0085, are signs to an ASCII pattern
             spaced = True
             continue
-        value = match.group(group)
         if group == 1:
             if len(value) > MAX_NUMBER_DIGITS:
                 raise UnreadableError("a number of too many digits")

@@ -298,13 +298,14 @@ class AnswerParser(ExpressionParser):
             token = self.token
             if token.kind in "wt":
                 value = token.value.strip(" ,.;()") if token.kind == "t" else token.value
-                if value.lower() in ("and", "or", ""):
+                said = value.split()
+                if not said or value.lower() in ("and", "or"):
                     return words
-                if token.kind == "t" and value.split()[0].lower() in _CLAUSE and not words:
-                    return [value.split()[0]]
+                if token.kind == "t" and said[0].lower() in _CLAUSE and not words:
+                    return [said[0]]
                 if token.kind == "w" and value.lower() in _CLAUSE:
                     return words or [value]
-                words.extend(value.split())
+                words.extend(said)
             elif token.kind == "s" and token.value == "/" and words and self.ahead().kind in "wt":
                 words.append("/")
             elif token.kind == "s" and token.value == "^" and words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rlvr.verifiers.math import equivalent, extract, verify
@@ -114,6 +114,8 @@ def test_an_equation_may_be_multiplied_and_turned_around(a: int, b: int, factor:
 
 
 @settings(max_examples=400, deadline=None)
+@example("0", "0\x850")  # a space to Python that is none to an ASCII pattern
+@example("5", "5\\text{ .\x85. }")
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_text_raises_or_is_called_a_failure_of_ours(gold: str, response: str) -> None:
     score = verify(gold, response)
