@@ -6,18 +6,24 @@ renamed. Whatever stops the writing, a full disk or a kill, the checkpoints that
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rlvr.errors import CheckpointError
+from rlvr_trainers.distributed import ALONE, Ranks
+from rlvr_trainers.pieces import joined, shapes_of, split
+from rlvr_trainers.pieces import write as write_pieces
+from rlvr_trainers.sharding import whole
 
 STATE_FILE = "trainer_state.pt"
 FORMAT = 1
@@ -53,34 +59,70 @@ def checkpoint_name(step: int, update: int = 0) -> str:
     return f"step-{step:06d}" + (f"-{update:03d}" if update else "")
 
 
-def save_checkpoint(folder: Path, state: TrainerState, model: Any, tokenizer: Any, *, keep: int | None = None) -> Path:
+def save_checkpoint(
+    folder: Path, state: TrainerState, model: Any, tokenizer: Any, *, keep: int | None = None, ranks: Ranks = ALONE
+) -> Path:
     """Write `folder/step-...` with the model, the tokenizer and the state; returns its path.
 
-    Then all but the newest `keep` checkpoints are removed. Raises CheckpointError if it cannot be written; the
-    checkpoints before it are untouched, and nothing half-written is left under a checkpoint's name.
+    Then all but the newest `keep` checkpoints are removed. With several `ranks`, which all call this, the first one writes the
+    model, gathered weight by weight, and each writes its own pieces of the state. Raises CheckpointError, on every rank, if
+    it cannot be written; the checkpoints before it are untouched, and nothing half-written is left under a checkpoint's name.
     """
     final = folder / checkpoint_name(state.step, state.update)
     partial = folder / f".partial-{final.name}"
     state.random = random_states()
-    try:
+    description, weights = describe_model(model), gathered_weights(model, ranks)
+    values, own = split({field.name: getattr(state, field.name) for field in fields(state)})
+
+    def begin() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _remove(partial)
         partial.mkdir()
-        model.save_pretrained(partial)
+
+    def finish() -> None:
+        model.save_pretrained(partial, **({} if weights is None else {"state_dict": weights}))
         tokenizer.save_pretrained(partial)
-        torch.save({"format": FORMAT, "model": describe_model(model), **asdict(state)}, partial / STATE_FILE)
+        torch.save({"format": FORMAT, "model": description, **values}, partial / STATE_FILE)
         for path in partial.iterdir():
             _flush(path)
         _flush(partial)
-        if final.exists():  # resumed to before it, and here again
-            replaced = folder / f".replaced-{final.name}"
-            _remove(replaced)
-            os.rename(final, replaced)
-            os.rename(partial, final)
-            _remove(replaced)
-        else:
-            os.rename(partial, final)
-        _flush(folder)
+        _put_in_place(partial, final)
+
+    ranks.on_main(lambda: _writing(final, partial, begin))
+    if ranks.size > 1:
+        shapes = dict(shapes_of(values))
+        ranks.everywhere(
+            lambda: _writing(final, partial, lambda: write_pieces(own, shapes, partial, ranks.rank, ranks.size))
+        )
+    ranks.on_main(lambda: _writing(final, partial, finish))
+    if keep is not None and ranks.main:
+        for old in list_checkpoints(folder)[:-keep]:
+            _remove(old)
+    return final
+
+
+def gathered_weights(model: Any, ranks: Ranks) -> dict[str, Tensor] | None:
+    """The model's state, gathered weight by weight into the first rank's memory; None where it lies there whole anyway.
+
+    Of a model with adapters it holds the adapters alone, which are all that is saved of it.
+    """
+    if ranks.size == 1:
+        return None
+    gathered: dict[int, Tensor] = {}
+    state: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if hasattr(model, "get_base_model") and "lora_" not in name:
+            continue
+        if id(tensor) not in gathered:  # a tied weight has two names
+            full = whole(tensor.detach())
+            gathered[id(tensor)] = full.cpu() if ranks.main else torch.empty(0)
+        state[name] = gathered[id(tensor)]
+    return state
+
+
+def _writing(final: Path, partial: Path, call: Callable[[], None]) -> None:
+    try:
+        call()
     # A full disk reaches us as OSError, from safetensors as its own error, from torch.save as RuntimeError.
     except Exception as fault:
         shutil.rmtree(partial, ignore_errors=True)
@@ -88,13 +130,21 @@ def save_checkpoint(folder: Path, state: TrainerState, model: Any, tokenizer: An
             f"checkpoint {str(final)!r} could not be written ({type(fault).__name__}: {fault}). Earlier checkpoints are "
             "intact; free some space or change `out`, then resume the run"
         ) from fault
-    if keep is not None:
-        for old in list_checkpoints(folder)[:-keep]:
-            _remove(old)
-    return final
 
 
-def load_state(path: Path, model: Any) -> TrainerState:
+def _put_in_place(partial: Path, final: Path) -> None:
+    if final.exists():  # resumed to before it, and here again
+        replaced = final.parent / f".replaced-{final.name}"
+        _remove(replaced)
+        os.rename(final, replaced)
+        os.rename(partial, final)
+        _remove(replaced)
+    else:
+        os.rename(partial, final)
+    _flush(final.parent)
+
+
+def load_state(path: Path, model: Any, ranks: Ranks = ALONE) -> TrainerState:
     """The state of a checkpoint, checked against the model that is to go on from it.
 
     Raises CheckpointError if there is none, it is damaged, or it belongs to another model.
@@ -104,7 +154,10 @@ def load_state(path: Path, model: Any) -> TrainerState:
             f"{str(path)!r} holds no {STATE_FILE}, so no run can go on from it; give a run's checkpoint"
         )
     try:
-        values = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+        # Mapped, not read, where several ranks each need only their rows of what one process wrote.
+        read = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True, mmap=ranks.size > 1)
+        values = joined(read, path)
+        values["buffer"] = copy.deepcopy(values["buffer"])  # the file may be removed while the run goes on
         written, expected = values.pop("format"), {f.name for f in fields(TrainerState)}
     except Exception as fault:  # a torn file fails in whatever way the unpickler meets the tear
         raise CheckpointError(

@@ -13,6 +13,7 @@ from rlvr_trainers.batch import Batch
 from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.learner import Learner, Metrics, accumulate
 from rlvr_trainers.optimizer import Optimizer, OptimizerConfig
+from rlvr_trainers.pieces import fit
 from rlvr_trainers.scalar_model import before_tokens, score_hidden, token_scores
 from rlvr_trainers.sharding import Spread
 
@@ -51,9 +52,7 @@ class Critic:
         def micro_loss(micro: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
             return value_loss(self._values(micro), micro, clip=clip, num_tokens=num_tokens), {}
 
-        metrics = accumulate(
-            batch, micro_loss, token_budget=self.token_budget, device=self.device, spread=self.spread
-        )
+        metrics = accumulate(batch, micro_loss, token_budget=self.token_budget, device=self.device, spread=self.spread)
         return {"value_loss": metrics["loss"], "value_grad_norm": self.optimizer.step()["grad_norm"]}
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,7 +61,8 @@ class Critic:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
-        self.model.load_state_dict(state["model"])
+        own = self.model.state_dict()
+        self.model.load_state_dict({name: fit(value, own[name]) for name, value in state["model"].items()})
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _values(self, batch: Batch) -> Tensor:

@@ -28,7 +28,15 @@ STEP_TIMEOUT = timedelta(hours=1)
 WORK_TIMEOUT = timedelta(days=30)
 """Longest wait for what a rank does on its own: sampling, or a stage that the first rank runs alone. A rank that dies is
 noticed at once, by its closed connections and by the launcher."""
-LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+LAUNCHER_VARIABLES = (
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,22 @@ class Ranks:
             raise reply[1]
         result: T = reply[0]
         return result
+
+    def everywhere(self, call: Callable[[], None]) -> None:
+        """Run `call` on every rank. A RlvrError on any of them is raised on all."""
+        faults: list[Any] = [None] * self.size
+        try:
+            call()
+            mine = None
+        except RlvrError as fault:
+            mine = fault
+        if self.size == 1:
+            faults = [mine]
+        else:
+            dist.all_gather_object(faults, mine, group=self.talk)
+        for fault in faults:
+            if fault is not None:
+                raise fault
 
     def mesh(self, device_type: str) -> Any:
         """All ranks in one row, as FSDP2 wants them."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import RlvrError
+from rlvr_trainers.distributed import ALONE, Ranks
+from rlvr_trainers.sharding import local
 
 RECENT = 20
 """Steps, or evaluations, that an alarm looks back over."""
@@ -137,14 +139,16 @@ class Alarms:
 class WeightWatch:
     """Notices an optimizer step that changed nothing: frozen weights, or a step size that rounds away."""
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
         self._watched = [parameter for parameter in parameters if parameter.requires_grad][:8]
         self._before = self._sample()
 
     def check(self, *, grad_norm: float, learning_rate: float) -> None:
         """Raises TrainingError if there was a gradient and yet no watched weight differs from the last check."""
         now = self._sample()
-        same = all(torch.equal(a, b) for a, b in zip(self._before, now, strict=True))
+        changed = torch.tensor([float(not torch.equal(a, b)) for a, b in zip(self._before, now, strict=True)]).sum()
+        same = float(self._ranks.sum(changed)) == 0
         self._before = now
         if same and grad_norm > 0 and learning_rate > 0:
             raise TrainingError(
@@ -153,7 +157,7 @@ class WeightWatch:
             )
 
     def _sample(self) -> list[Tensor]:
-        return [parameter.detach().reshape(-1)[:256].clone() for parameter in self._watched]
+        return [local(parameter.detach()).reshape(-1)[:256].clone() for parameter in self._watched]
 
 
 _WATCHED = ("reward", "accuracy", "length_mean")

@@ -18,15 +18,13 @@ from rlvr_trainers.batch import Batch
 from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.optimizer import Optimizer, OptimizerConfig
 from rlvr_trainers.policy import EntropyKind, Policy
-from rlvr_trainers.sharding import Spread
+from rlvr_trainers.sharding import WHOLE, Spread
 
 Metrics = dict[str, float]
 MicroLoss = Callable[[Batch], tuple[Tensor, Mapping[str, Tensor | float]]]
 """A micro-batch's share of the loss, and shares of metrics: each adds up to its value for the step."""
 PolicyLoss = Callable[[Batch, Tensor, Tensor | None], tuple[Tensor, Mapping[str, Tensor | float]]]
 """As MicroLoss, of `(micro_batch, logprobs_BT, entropy_BT)`."""
-WHOLE = Spread(None)
-"""One rank has all rows."""
 
 
 def accumulate(

@@ -13,6 +13,7 @@ from torch import nn
 from rlvr.errors import ConfigError
 from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.health import TrainingError
+from rlvr_trainers.pieces import fit
 from rlvr_trainers.sharding import local, whole
 
 ScheduleKind = Literal["constant", "linear", "cosine"]
@@ -129,4 +130,13 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.updates = state["updates"]
-        self._adamw.load_state_dict(state["adamw"])
+        # The numbers that its parameters have in an optimizer's state follow their order in its groups.
+        ordered = [parameter for group in self._adamw.param_groups for parameter in group["params"]]
+        moments = {
+            number: {name: fit(value, ordered[number]) if name in _MOMENTS else value for name, value in own.items()}
+            for number, own in state["adamw"]["state"].items()
+        }
+        self._adamw.load_state_dict({**state["adamw"], "state": moments})
+
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -71,6 +71,10 @@ class Spread:
         return dict(zip(names, summed.tolist(), strict=True))
 
 
+WHOLE = Spread(None)
+"""A model that one process has whole, with all rows."""
+
+
 class _Root(nn.Module):
     """FSDP gathers what is outside the layers for the length of this module's forward, whatever that calls."""
 

@@ -5,31 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rlvr.errors import StaleWeightsError
 from rlvr.generation.engine import Engine
-from rlvr.generation.proof import prove_served
+from rlvr.generation.proof import forced_logprobs, probe_tokens, prove_served
 from rlvr.generation.replicas import ReplicatedEngine
 from rlvr.generation.transformers import TransformersEngine, weights_fingerprint
 from rlvr.generation.vllm import VLLMEngine
 from rlvr.generation.vllm_server import VLLMServerEngine
+from rlvr_trainers.sharding import WHOLE, Spread, local, whole
 
 
-def sync_weights(engine: Engine, model: Any, *, version: int, shared: bool = False) -> None:
+def sync_weights(
+    engine: Engine | None, model: Any, *, version: int, shared: bool = False, spread: Spread = WHOLE
+) -> None:
     """Serve the model's weights under `version`. Raises StaleWeightsError if the engine then serves others.
 
-    `shared`: the engine samples from the very module that is trained, so there is nothing to copy.
+    `shared`: the engine samples from the very module that is trained, so there is nothing to copy. With several ranks all of
+    them call this, for weights in pieces are gathered together; `engine` is None on those that do not sample.
     """
-    engine.load_weights(named_weights(model), version)
+    weights = named_weights(model)
+    if engine is None:
+        for _ in weights:
+            pass
+        _gathered_forward(model, spread)
+        return
+    engine.load_weights(weights, version)
     if engine.weight_version != version:
         raise StaleWeightsError(
             f"the engine says it serves version {engine.weight_version} after it was given {version}; "
             "its answers would come from other weights than those trained. Restart the engine and resume the run"
         )
-    if isinstance(engine, VLLMEngine | VLLMServerEngine | ReplicatedEngine):
+    if isinstance(engine, VLLMEngine | VLLMServerEngine):
         # It holds its weights fused or packed, where no digest can be compared: it has to say what the learner would say.
-        prove_served(engine, model, version, served_dtype=engine.dtype)
+        with torch.no_grad():
+            spread.run(lambda: prove_served(engine, model, version, served_dtype=engine.dtype))
     if not shared and isinstance(engine, TransformersEngine):
         ours = weights_fingerprint(named_weights(model))
         theirs = engine.fingerprint()
@@ -41,15 +53,39 @@ def sync_weights(engine: Engine, model: Any, *, version: int, shared: bool = Fal
 
 
 def named_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor of every weight, tied ones once. Adapters of peft come merged into the weights they adapt."""
+    """Name and tensor of every weight, tied ones once. Adapters of peft come merged into the weights they adapt.
+
+    Weights in pieces are gathered one at a time, together with all other ranks; a second copy of the model is never held.
+    """
     if not hasattr(model, "merge_and_unload"):
-        yield from model.named_parameters()
+        for name, parameter in model.named_parameters():
+            yield name, whole(parameter.detach()) if local(parameter) is not parameter else parameter
         return
-    model.merge_adapter()
+    base = model.get_base_model()
+    for name, parameter in base.named_parameters():
+        if "lora_" not in name:
+            weight = whole(parameter.detach())
+            if name.endswith(".base_layer.weight"):
+                weight = weight + _adapted(base.get_submodule(name.removesuffix(".base_layer.weight")))
+            yield name.replace(".base_layer.", "."), weight
+
+
+def _adapted(layer: Any) -> Tensor:
+    """What the active adapters add to a layer's weight: scaling * B A. Hu et al. 2021, arXiv:2106.09685, eq. 3."""
+    deltas = []
+    for adapter in layer.active_adapters:
+        down, up = (whole(part[adapter].weight.detach()) for part in (layer.lora_A, layer.lora_B))
+        delta = (up @ down) * layer.scaling[adapter]
+        deltas.append(delta.T if getattr(layer, "fan_in_fan_out", False) else delta)
+    return torch.stack(deltas).sum(0) if len(deltas) > 1 else deltas[0]
+
+
+def _gathered_forward(model: Any, spread: Spread) -> None:
+    """This rank's part in the forward pass with which a rank that samples proves what it serves."""
+    training = model.training
+    model.eval()
     try:
-        for name, tensor in model.get_base_model().named_parameters():
-            if "lora_" not in name:
-                # A copy: the adapter is taken out again before the engine may have read the tensor.
-                yield name.replace(".base_layer.", "."), tensor.detach().clone()
+        with torch.no_grad():
+            spread.run(lambda: forced_logprobs(model, probe_tokens(model.get_input_embeddings().weight.shape[0])))
     finally:
-        model.unmerge_adapter()
+        model.train(training)
