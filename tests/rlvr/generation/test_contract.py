@@ -16,6 +16,7 @@ import torch
 from rlvr.errors import EngineError
 from rlvr.generation.engine import Completion, Engine, Request, Sampling
 from rlvr.generation.proof import prove_served
+from rlvr.generation.transformers import TransformersEngine
 from rlvr.generation.vllm_versions import vllm_version
 
 TOLERANCE = 5e-5
@@ -29,17 +30,22 @@ NO_VLLM = pytest.mark.skipif(vllm_version() is None, reason="vLLM is not install
     scope="module",
     params=[
         "transformers",
+        "replicas",
         pytest.param("vllm", marks=[pytest.mark.vllm, NO_VLLM]),
         pytest.param("vllm-server", marks=[pytest.mark.vllm, NO_VLLM]),
     ],
 )
 def engine(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[Engine]:
     if request.param == "transformers":
-        from rlvr.generation.transformers import TransformersEngine
-
         engine = TransformersEngine(model_folder)
         yield engine
         engine.close()
+    elif request.param == "replicas":
+        from rlvr.generation.replicas import ReplicatedEngine
+
+        replicated = ReplicatedEngine(lambda number: _Replica(model_folder), 2)
+        yield replicated
+        replicated.close()
     else:
         yield request.getfixturevalue({"vllm": "vllm_engine", "vllm-server": "vllm_server"}[request.param])
 
@@ -49,6 +55,13 @@ def _original_weights_afterwards(engine: Engine, model: Any) -> Iterator[None]:
     yield
     if engine.weight_version != 0:
         engine.load_weights(model.named_parameters(), 0)
+
+
+class _Replica(TransformersEngine):
+    dtype = torch.float32
+
+    def healthy(self, timeout_s: float) -> bool:
+        return True
 
 
 def requests_for(tokenizer: Any, n: int = 2, count: int = 6) -> list[Request]:

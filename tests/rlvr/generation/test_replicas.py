@@ -1,0 +1,292 @@
+"""Replicas share the prompts out, and one that dies costs nothing but time. Real engines that can be made to die or to hang."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlvr.errors import ConfigError, EngineError, StaleWeightsError
+from rlvr.generation.engine import Completion, Request, Sampling
+from rlvr.generation.proof import prove_served
+from rlvr.generation.replicas import ReplicatedEngine
+from rlvr.generation.transformers import TransformersEngine
+from rlvr.generation.vllm_replicas import connect_replicas, gpu_shares, open_servers
+from rlvr.generation.weight_files import WeightFiles
+
+SAMPLING = Sampling(max_tokens=6)
+
+
+class Mortal(TransformersEngine):
+    """A decode loop with a switch to kill it and one to hang it."""
+
+    dtype = torch.float32
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        super().__init__(copy.deepcopy(model), tokenizer)
+        self.dies_after = 10**9
+        self.hangs = threading.Event()
+        self.answered = 0
+        self._one_at_a_time = threading.Lock()
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+        with self._one_at_a_time:
+            while self.hangs.is_set():
+                time.sleep(0.01)
+            if not self.healthy(1.0):
+                raise EngineError("this replica was killed")
+            self.answered += len(requests)
+            return super().generate(requests, sampling)
+
+    def load_weights(self, named_tensors: Any, version: int) -> None:
+        if not self.healthy(1.0):
+            raise EngineError("this replica was killed")
+        super().load_weights(named_tensors, version)
+
+    def healthy(self, timeout_s: float) -> bool:
+        return not self.hangs.is_set() and self.answered < self.dies_after
+
+
+class Farm:
+    """Opens replicas and remembers them."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.engines: dict[int, list[Mortal]] = {}
+        self.may_open = threading.Event()
+        self.may_open.set()
+
+    def open(self, number: int) -> Mortal:
+        if not self.may_open.is_set():
+            raise EngineError(f"no machine for replica {number}")
+        engine = Mortal(self.model, self.tokenizer)
+        self.engines.setdefault(number, []).append(engine)
+        return engine
+
+
+@pytest.fixture
+def farm(model: Any, tokenizer: Any) -> Farm:
+    return Farm(model, tokenizer)
+
+
+@pytest.fixture
+def two(farm: Farm, tmp_path: Path) -> Any:
+    engine = ReplicatedEngine(
+        farm.open, 2, requests_each=4, transfer_folder=tmp_path, health_every_s=0.05, reopen_pause_s=0.01
+    )
+    yield engine
+    for engines in farm.engines.values():
+        for one in engines:
+            one.hangs.clear()
+    engine.close()
+    engine.close()
+    assert not list(tmp_path.glob("rlvr-weights-*"))
+
+
+@pytest.fixture(scope="module")
+def requests(tokenizer: Any) -> list[Request]:
+    return [Request(tokenizer.encode(f"{number}+1="), seed=number, n=2) for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def expected(model: Any, tokenizer: Any, requests: list[Request]) -> list[list[list[int]]]:
+    return tokens(TransformersEngine(model, tokenizer).generate(requests, SAMPLING))
+
+
+def tokens(answers: list[list[Completion]]) -> list[list[list[int]]]:
+    return [[completion.token_ids for completion in group] for group in answers]
+
+
+def moved(model: Any) -> Any:
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.1)
+    return other
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_prompts_are_shared_out_and_answered_as_one_engine_answers_them(
+    two: Any, farm: Farm, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    assert tokens(two.generate(requests, SAMPLING)) == expected
+    shares = [engines[0].answered for engines in farm.engines.values()]
+    assert sum(shares) == 12
+    assert min(shares) >= 2
+
+
+def test_prompts_of_a_replica_that_died_are_answered_elsewhere_and_it_is_replaced(
+    two: Any, farm: Farm, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    farm.engines[0][0].dies_after = 2
+    assert tokens(two.generate(requests, SAMPLING)) == expected
+    until(lambda: two.num_restarts == 1)
+    assert two.num_serving == 2
+    assert tokens(two.generate(requests, SAMPLING)) == expected
+    assert farm.engines[0][1].answered > 0
+
+
+def test_a_replica_that_hangs_is_found_and_its_prompts_are_asked_again(
+    two: Any, farm: Farm, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    farm.engines[1][0].hangs.set()
+    assert tokens(two.generate(requests, SAMPLING)) == expected
+    until(lambda: two.num_restarts == 1)
+
+
+def test_a_replica_that_comes_back_serves_the_current_weights_before_its_first_prompt(
+    two: Any, farm: Farm, model: Any, requests: list[Request]
+) -> None:
+    other = moved(model)
+    two.load_weights(other.named_parameters(), 4)
+    assert prove_served(two, other, 4) < 5e-5
+    farm.engines[0][0].dies_after = 0
+    answers = two.generate(requests, SAMPLING)
+    until(lambda: two.num_restarts == 1)
+    replaced = farm.engines[0][1]
+    assert replaced.weight_version == 4
+    prove_served(replaced, other, 4)
+    assert {completion.weight_version for group in answers for completion in group} == {4}
+    assert tokens(two.generate(requests, SAMPLING)) == tokens(answers)
+
+
+def test_an_update_goes_on_without_a_replica_that_dies_over_it_and_the_replica_gets_it_later(
+    two: Any, farm: Farm, model: Any
+) -> None:
+    farm.may_open.clear()
+    farm.engines[1][0].dies_after = 0
+    other = moved(model)
+    two.load_weights(other.named_parameters(), 1)
+    assert two.weight_version == 1
+    farm.may_open.set()
+    until(lambda: len(farm.engines[1]) == 2 and two.num_serving == 2)
+    assert prove_served(farm.engines[1][1], other, 1) < 5e-5
+
+
+def test_a_stream_of_weights_is_read_once_however_many_replicas_there_are(two: Any, model: Any) -> None:
+    read = []
+
+    def stream() -> Any:
+        for name, tensor in model.named_parameters():
+            read.append(name)
+            yield name, tensor
+
+    two.load_weights(stream(), 2)
+    assert len(read) == len(set(read))
+
+
+def test_weights_that_do_not_fit_are_refused_and_cost_no_replica(
+    two: Any, model: Any, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    with pytest.raises(EngineError, match="were not given"):
+        two.load_weights(list(model.named_parameters())[:-1], 3)
+    with pytest.raises(EngineError, match="load a complete set"):
+        two.generate(requests, SAMPLING)
+    two.load_weights(model.named_parameters(), 4)
+    assert tokens(two.generate(requests, SAMPLING)) == expected
+    assert two.num_restarts == 0
+
+
+def test_a_request_that_nobody_can_answer_is_its_own_fault(two: Any, requests: list[Request]) -> None:
+    with pytest.raises(EngineError, match="no room"):
+        two.generate([*requests, Request([5] * two.max_model_len, seed=0)], SAMPLING)
+    assert two.num_serving == 2
+    assert two.num_restarts == 0
+
+
+def test_when_no_replica_comes_back_the_error_names_each_of_them(two: Any, farm: Farm, requests: list[Request]) -> None:
+    farm.may_open.clear()
+    for [engine] in list(farm.engines.values()):
+        engine.dies_after = 1
+    with pytest.raises(EngineError, match=r"replica 0: no machine for replica 0; replica 1: no machine"):
+        two.generate(requests, SAMPLING)
+    with pytest.raises(EngineError, match="none of 2 replicas"):
+        two.generate(requests, SAMPLING)
+
+
+def test_replicas_that_serve_different_weights_are_refused(farm: Farm, model: Any, tmp_path: Path) -> None:
+    def open_replica(number: int) -> Mortal:
+        return Mortal(model if number == 0 else moved(model), farm.tokenizer)
+
+    with pytest.raises(StaleWeightsError, match="replicas 0 and 1 differ by"):
+        ReplicatedEngine(open_replica, 2, transfer_folder=tmp_path)
+
+
+def test_a_replica_that_comes_back_with_other_weights_gets_no_prompt(
+    two: Any, farm: Farm, model: Any, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    farm.model = moved(model)  # what is started from now on serves something else, and no update has been kept
+    farm.engines[0][0].dies_after = 1
+    assert tokens(two.generate(requests, SAMPLING)) == expected
+    until(lambda: len(farm.engines[0]) == 4)
+    assert tokens(two.generate(requests, SAMPLING)) == expected
+    assert all(engine.answered == 0 for engine in farm.engines[0][1:])
+    assert two.num_restarts == 0
+
+
+def test_closing_ends_a_call_with_an_error(two: Any, farm: Farm, requests: list[Request]) -> None:
+    for [engine] in farm.engines.values():
+        engine.healthy = lambda timeout_s: True  # type: ignore[method-assign]
+        engine.hangs.set()
+    faults: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            two.generate(requests, SAMPLING)
+        except EngineError as fault:
+            faults.append(fault)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    time.sleep(0.1)
+    two.close()
+    thread.join(10)
+    assert "closed" in str(faults[0])
+
+
+def test_no_replicas_are_refused(farm: Farm) -> None:
+    with pytest.raises(ConfigError, match="replicas is 0"):
+        ReplicatedEngine(farm.open, 0)
+
+
+def test_weight_files_hold_a_tied_weight_once_and_are_gone_when_a_disk_is_full(model: Any, tmp_path: Path) -> None:
+    files = WeightFiles.write(model.state_dict().items(), tmp_path)
+    assert [name for name, _ in files] == [name for name, _ in files]
+    assert {name for name, _ in files} == {name for name, _ in model.named_parameters()}
+    files.delete()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(EngineError, match=r"could not be written to .*nowhere.*transfer_folder"):
+        WeightFiles.write(model.named_parameters(), tmp_path / "nowhere")
+
+
+def test_replicas_take_the_last_gpus_and_leave_the_learner_one() -> None:
+    assert gpu_shares(3, 2, None, 0) == [None] * 3
+    assert gpu_shares(3, 2, None, 8) == [[2, 3], [4, 5], [6, 7]]
+    assert gpu_shares(2, 1, [0, 5], 8) == [[0], [5]]
+    with pytest.raises(ConfigError, match="need 8 GPUs beside the learner's, and this machine shows 8"):
+        gpu_shares(4, 2, None, 8)
+    with pytest.raises(ConfigError, match="need 4 different ones"):
+        gpu_shares(2, 2, [0, 1, 1, 2], 8)
+
+
+def test_options_that_do_not_exist_or_do_not_go_together_are_refused(model_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"engine_options has replica, unknown here; there are .*replicas"):
+        open_servers(model_folder, replicas=2, replica=2)
+    with pytest.raises(ConfigError, match="give one of the two"):
+        open_servers(model_folder, replicas=2, urls=["http://127.0.0.1:1"])
+    with pytest.raises(ConfigError, match="named once"):
+        connect_replicas(["http://127.0.0.1:1", "http://127.0.0.1:1/"], model_folder)
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9 does not answer"):
+        connect_replicas(["http://127.0.0.1:9"], model_folder)
