@@ -38,7 +38,7 @@ def sync_weights(
             f"the engine says it serves version {engine.weight_version} after it was given {version}; "
             "its answers would come from other weights than those trained. Restart the engine and resume the run"
         )
-    if isinstance(engine, VLLMEngine | VLLMServerEngine):
+    if isinstance(engine, VLLMEngine | VLLMServerEngine | ReplicatedEngine):
         # It holds its weights fused or packed, where no digest can be compared: it has to say what the learner would say.
         with torch.no_grad():
             spread.run(lambda: prove_served(engine, model, version, served_dtype=engine.dtype))
