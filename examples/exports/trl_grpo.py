@@ -36,4 +36,7 @@ if __name__ == "__main__":
             ),
         )
         trainer.train()
-        print("rewards by TRL's log:", [round(entry["reward"], 3) for entry in trainer.state.log_history if "reward" in entry])
+        print(
+            "rewards by TRL's log:",
+            [round(entry["reward"], 3) for entry in trainer.state.log_history if "reward" in entry],
+        )
