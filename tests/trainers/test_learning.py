@@ -36,7 +36,7 @@ def test_groups_and_baselines_lift_a_random_model_above_eight_tenths(tiny_model,
     config = GRPOConfig(model=str(tiny_model), env=say_b, out=str(tmp_path / "run"), **GROUPS, **settings)
     train_grpo(config, quiet=True)
     curve = rewards(tmp_path / "run")
-    assert sum(curve[:2]) / 2 < 0.2
+    assert curve[0] < 0.2
     assert sum(curve[-3:]) / 3 > 0.8
 
 
@@ -49,7 +49,7 @@ def test_ppo_lifts_a_random_model_and_its_critic_learns_what_to_expect(tiny_mode
     )  # fmt: skip
     train_ppo(config, quiet=True)
     curve = rewards(tmp_path / "run")
-    assert sum(curve[:2]) / 2 < 0.2
+    assert curve[0] < 0.2
     assert sum(curve[-3:]) / 3 > 0.8
     values = [row["value_mean"] for row in read_metrics(tmp_path / "run")]
     assert values[0] == 0.0
@@ -67,4 +67,4 @@ def test_rejection_sampling_lifts_a_random_model_round_by_round(tiny_model, say_
     first, second = read_metrics(tmp_path / "run")
     assert first["accuracy"] < 0.02
     assert second["accuracy"] > 10 * first["accuracy"]
-    assert folder.parent.parent == tmp_path / "run" / "round-002" / "sft"
+    assert folder == tmp_path / "run" / "checkpoints" / "step-000002"

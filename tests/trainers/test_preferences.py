@@ -143,16 +143,17 @@ def test_a_reward_model_learns_the_verdicts_and_judges_beside_them(model_folder,
     assert metrics[-1]["eval/accuracy"] >= 0.95
     judge = RewardModel(folder)
     right = episode(tokenizer, "17", "aab", Score(1.0))
-    wrong = episode(tokenizer, "17", "abb", Score(0.0))
+    wrong = episode(tokenizer, "17", "bba", Score(0.0))
     fault = episode(tokenizer, "17", "abb", Score.failure("the verifier died"), finish="fault")
     judged = judge.judge([right, wrong, fault])
-    assert judged[0].score.parts["reward_model"] > 0.5 > judged[1].score.parts["reward_model"]
+    # Pairs tell how far two scores are apart, not where zero is.
+    assert judged[0].score.parts["reward_model"] > judged[1].score.parts["reward_model"] + 0.2
     assert judged[0].score.reward == 1.0, "the verdict stays what it was"
     assert judged[2] is fault
     # As a process reward the steps add up to what the whole answer added.
     (step_id,) = tokenizer.encode("b")
     ends_BT = step_ends([right, wrong], [step_id])
-    assert ends_BT.sum(-1).tolist() == [2, 3]  # a a [b] [eos]; a [b] [b] [eos]
+    assert ends_BT.sum(-1).tolist() == [2, 3]  # a a [b] [eos]; [b] [b] a [eos]
     scores_BT, rewards_BT = judge.scores([right, wrong]), judge.step_rewards([right, wrong], ends_BT)
     added = scores_BT[0, len(right.token_ids) - 1] - scores_BT[0, right.prompt_length - 1]
     assert rewards_BT[0].sum().item() == pytest.approx(added.item(), abs=1e-5)

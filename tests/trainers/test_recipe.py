@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlvr.cli import run
 from rlvr.errors import ConfigError
 from rlvr.tracking import read_metrics
+from rlvr_trainers.checkpoint import list_checkpoints
 from rlvr_trainers.recipe import load_recipe
 
 RECIPE = """
@@ -32,6 +33,7 @@ batch_size = 32
 learning_rate = 1e-2
 stop_at_accuracy = 0.02
 accuracy_every = 15
+checkpoint_every = 5
 max_tokens = 24
 
 [grpo]
@@ -73,15 +75,17 @@ def test_the_command_builds_trains_evaluates_and_goes_on_where_it_was_cut_off(re
     assert "before: reward" in (out / "report" / "README.md").read_text()
     # The written-out recipe is the same run.
     assert load_recipe(out / "recipe.toml").stages == load_recipe(recipe, [f"out={out}", "grpo.seed=2"]).stages
-    # Cut off after the supervised stage: the last stage is made again, and comes out the same.
+    # Cut off inside the supervised stage: it goes on from its checkpoint, the last stage follows, and all comes out the same.
     weights = load_file(Path(facts["model"]) / "model.safetensors")
     shutil.rmtree(out / "checkpoints")
+    before, start = list_checkpoints(out / "sft" / "checkpoints")
+    shutil.rmtree(start)
     assert run(["train", "--resume", str(out), "--quiet"]) == 0
     again = load_file(Path(facts["model"]) / "model.safetensors")
     assert all((weights[name] == again[name]).all() for name in weights)
+    assert list_checkpoints(out / "sft" / "checkpoints") == [before, start]
     # Another recipe starts from what a stage of this one left; the folder of a run stands for its newest checkpoint.
     (tmp_path / "next.toml").write_text(f'model = "{out / "sft"}"\n[grpo]\nenv = "math/arithmetic-v0"\n')
-    (start,) = (out / "sft" / "checkpoints").iterdir()
     assert load_recipe(tmp_path / "next.toml").stages[0].config.model == str(start)
     # A finished run has nothing to resume, and a second run must not mix with it.
     assert run(["train", "--resume", str(out), "--quiet"]) == 2

@@ -12,17 +12,15 @@ from torch import Tensor
 
 from rlvr.errors import ConfigError
 from rlvr.generation.loading import load_model, load_tokenizer
-from rlvr.tracking import RunFolder
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
-from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
 from rlvr_trainers.learner import Learner, accumulate, best_device
 from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
 from rlvr_trainers.preferences import Pair, batch_of_pairs, draw_pairs, load_pairs, split_pairs
 from rlvr_trainers.progress import Progress
-from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.reward_model import whole_pairs
 from rlvr_trainers.starting import with_model_folders
+from rlvr_trainers.supervised import open_supervised, resume_point
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,10 @@ class DPOConfig:
     """Decoupled decay of matrices."""
     token_budget: int = 16_384
     """Padded tokens of a micro-batch; it changes memory and speed, not the update."""
+    checkpoint_every: int = 0
+    """Updates between checkpoints; 0 writes one at the end."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that are kept."""
     seed: int = 0
     """Names the pairs and their order."""
     trackers: tuple[str, ...] = ()
@@ -76,15 +78,15 @@ class DPOConfig:
         return OptimizerConfig(self.learning_rate, self.warmup, self.schedule, weight_decay=self.weight_decay)
 
 
-def train_dpo(config: DPOConfig, *, quiet: bool = False) -> Path:
-    """Train, and return the Hugging Face folder of the result.
+def train_dpo(config: DPOConfig, *, resume: bool = False, quiet: bool = False) -> Path:
+    """Train, and return the Hugging Face folder of the result. `resume` goes on from the last checkpoint in `out`.
 
     `metrics.jsonl` holds at each step the loss, the share of pairs whose chosen answer moved further from the reference than
     the rejected one (`accuracy`) and by how much (`margin`, nats); in the last line `eval/accuracy` of held-out pairs.
     """
     if not config.model or not config.pairs:
         raise ConfigError("dpo needs model = the model to start from, and pairs = a run folder or a file of pairs")
-    config = with_model_folders(config)
+    config, checkpoint = with_model_folders(config), resume_point(config, resume)
     tokenizer = load_tokenizer(config.model)
     pairs = load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed)
     train, held = split_pairs(pairs, config.held_out, config.seed)
@@ -98,9 +100,15 @@ def train_dpo(config: DPOConfig, *, quiet: bool = False) -> Path:
     pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     # The reference is the model before the first update, so its answers can be had now and its weights need not be kept.
     reference = {id(pair): margins for pair, margins in zip(pairs, _margins(learner, pairs, pad_id), strict=True)}
-    folder = RunFolder(config.out, config_toml=recipe_toml(dpo=config), trackers=config.trackers)
-    with Progress("dpo", config.steps, quantity="pairs in order", quiet=quiet) as progress:
-        for step in range(1, config.steps + 1):
+    if checkpoint is not None:
+        learner.model.load_state_dict(load_model(checkpoint, device, torch.float32).state_dict())
+    with (
+        open_supervised(
+            config, stage="dpo", model=learner.model, optimizer=learner.optimizer, tokenizer=tokenizer, checkpoint=checkpoint
+        ) as run,
+        Progress("dpo", config.steps, done=run.state.step, quantity="pairs in order", quiet=quiet) as progress,
+    ):  # fmt: skip
+        for step in run.steps():
             begin = time.perf_counter()
             chosen = draw_pairs(train, config.batch_size, step, config.seed)
             metrics = _update(learner, chosen, reference, config, pad_id)
@@ -110,12 +118,9 @@ def train_dpo(config: DPOConfig, *, quiet: bool = False) -> Path:
                     for pair, now in zip(held, _margins(learner, held, pad_id), strict=True)
                 ]
                 metrics["eval/accuracy"] = sum(moved) / len(moved)
-            folder.log({**metrics, "seconds": time.perf_counter() - begin}, step=step)
+            run.end_step({**metrics, "seconds": time.perf_counter() - begin})
             progress.update(step, value=metrics["accuracy"])
-    state = TrainerState(step=config.steps, learner=learner.state_dict())
-    path = save_checkpoint(folder.checkpoints, state, learner.model, tokenizer)
-    folder.close()
-    return path
+        return run.result()
 
 
 def _update(

@@ -13,18 +13,16 @@ from torch import Tensor
 
 from rlvr.errors import ConfigError
 from rlvr.generation.loading import load_tokenizer
-from rlvr.tracking import RunFolder
 from rlvr.trajectory import Trajectory
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
-from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
 from rlvr_trainers.learner import accumulate, best_device
 from rlvr_trainers.optimizer import Optimizer, OptimizerConfig, ScheduleKind
 from rlvr_trainers.preferences import Pair, batch_of_pairs, draw_pairs, load_pairs, split_pairs
 from rlvr_trainers.progress import Progress
-from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.scalar_model import load_scalar_model, row_scores, token_scores
 from rlvr_trainers.starting import with_model_folders
+from rlvr_trainers.supervised import open_supervised, resume_point
 
 PART = "reward_model"
 """The part of a Score that holds the learned reward; a run that wants it gives this part a weight."""
@@ -60,6 +58,10 @@ class RewardModelConfig:
     """How far apart, in nats of odds, the two scores should be beyond their order."""
     token_budget: int = 16_384
     """Padded tokens of a forward pass without gradient; a training pass keeps each pair whole."""
+    checkpoint_every: int = 0
+    """Updates between checkpoints; 0 writes one at the end."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that are kept."""
     seed: int = 0
     """Names the pairs and their order."""
     trackers: tuple[str, ...] = ()
@@ -79,8 +81,10 @@ class RewardModelConfig:
         return OptimizerConfig(self.learning_rate, self.warmup, self.schedule, weight_decay=self.weight_decay)
 
 
-def train_reward_model(config: RewardModelConfig, *, quiet: bool = False) -> Path:
+def train_reward_model(config: RewardModelConfig, *, resume: bool = False, quiet: bool = False) -> Path:
     """Train, and return the folder of an `AutoModelForSequenceClassification` with one label.
+
+    `resume` goes on from the last checkpoint in `out`.
 
     `metrics.jsonl` holds loss and the share of training pairs in the right order at each step, and in the last line
     `eval/accuracy`, the share of held-out pairs in the right order.
@@ -89,19 +93,23 @@ def train_reward_model(config: RewardModelConfig, *, quiet: bool = False) -> Pat
         raise ConfigError(
             "reward_model needs model = the model to start from, and pairs = a run folder or a file of pairs"
         )
-    config = with_model_folders(config)
+    config, checkpoint = with_model_folders(config), resume_point(config, resume)
     tokenizer = load_tokenizer(config.model)
     pairs = load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed)
     train, held = split_pairs(pairs, config.held_out, config.seed)
     if config.batch_size > len(train):
         raise ConfigError(f"batch_size is {config.batch_size} and there are {len(train)} training pairs; lower it")
     device = best_device()
-    model = load_scalar_model(config.model, device)
+    model = load_scalar_model(checkpoint or config.model, device)
     model.config.pad_token_id = pad_id = _pad_id(tokenizer)
     optimizer = Optimizer(model.parameters(), config.optimizer(), total_updates=config.steps)
-    folder = RunFolder(config.out, config_toml=recipe_toml(reward_model=config), trackers=config.trackers)
-    with Progress("reward model", config.steps, quantity="pairs in order", quiet=quiet) as progress:
-        for step in range(1, config.steps + 1):
+    with (
+        open_supervised(
+            config, stage="reward_model", model=model, optimizer=optimizer, tokenizer=tokenizer, checkpoint=checkpoint
+        ) as run,
+        Progress("reward model", config.steps, done=run.state.step, quantity="pairs in order", quiet=quiet) as progress,
+    ):
+        for step in run.steps():
             begin = time.perf_counter()
             chosen = draw_pairs(train, config.batch_size, step, config.seed)
             metrics = _update(model, optimizer, chosen, config, pad_id=pad_id, device=device)
@@ -109,12 +117,9 @@ def train_reward_model(config: RewardModelConfig, *, quiet: bool = False) -> Pat
                 metrics["eval/accuracy"] = ranking_accuracy(
                     model, held, config.token_budget, pad_id=pad_id, device=device
                 )
-            folder.log({**metrics, "seconds": time.perf_counter() - begin}, step=step)
+            run.end_step({**metrics, "seconds": time.perf_counter() - begin})
             progress.update(step, value=metrics["accuracy"])
-    state = TrainerState(step=config.steps, learner=optimizer.state_dict())
-    path = save_checkpoint(folder.checkpoints, state, model, tokenizer)
-    folder.close()
-    return path
+        return run.result()
 
 
 def _update(

@@ -7,23 +7,30 @@ model of the one before, or each from the start on all that was found so far.
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Sampling
+from rlvr.generation.loading import load_model, load_tokenizer
 from rlvr.generation.seeds import derive_seed
 from rlvr.generation.transformers import TransformersEngine
 from rlvr.rollout import rollout
 from rlvr.scoring import ScoringPool
 from rlvr.tracking import RunFolder
 from rlvr.trajectory import Trajectory
+from rlvr_trainers.checkpoint import TrainerState, latest_checkpoint, load_state, save_checkpoint
 from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.sampler import EnvConfig, TaskSampler, env_mix
 from rlvr_trainers.sft import SFTConfig, train_sft
 from rlvr_trainers.starting import with_model_folders
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,8 @@ class RFTConfig:
                 raise ConfigError(f"rft has {name}={getattr(self, name)}; nothing would be learned. Give at least 1")
 
 
-def train_rft(config: RFTConfig, *, quiet: bool = False) -> Path:
-    """Train, and return the Hugging Face folder of the last round's model.
+def train_rft(config: RFTConfig, *, resume: bool = False, quiet: bool = False) -> Path:
+    """Train, and return the Hugging Face folder of the last round's model. `resume` goes on after the last whole round.
 
     `metrics.jsonl` has one line a round: the share of right answers before it, of tasks with at least one, and how many were
     kept. Raises ConfigError if a round finds too few to fill one update.
@@ -88,27 +95,60 @@ def train_rft(config: RFTConfig, *, quiet: bool = False) -> Path:
     if not config.model:
         raise ConfigError("rft needs model = the folder or hub name of the model to start from")
     config = with_model_folders(config)
-    mix = env_mix(config.env, config.level, config.knobs, config.envs)
-    sampler = TaskSampler(mix, seed=config.seed)
+    sampler = TaskSampler(env_mix(config.env, config.level, config.knobs, config.envs), seed=config.seed)
     sampler.check(config.prompts)
-    folder = RunFolder(config.out, config_toml=recipe_toml(rft=config), trackers=config.trackers)
-    model = config.model
+    checkpoint = latest_checkpoint(Path(config.out)) if resume else None
+    model, done = config.model if checkpoint is None else str(checkpoint), 0
+    if checkpoint is not None:
+        state = load_state(checkpoint, load_model(checkpoint, CPU, torch.float32))
+        done = state.step
+        sampler.load_state_dict(state.sampler)
+    if done >= config.rounds or sampler.solved:
+        raise ConfigError(
+            f"the rft run in {config.out!r} has made {done} of {config.rounds} rounds, or solved every task: nothing is left to "
+            "do. Raise rounds, or take harder tasks"
+        )
+    folder = RunFolder(config.out, config_toml=recipe_toml(rft=config), trackers=config.trackers, resume=resume)
     try:
-        for number in range(1, config.rounds + 1):
+        if resume:
+            folder.forget_after(done)
+        for number in range(done + 1, config.rounds + 1):
+            shutil.rmtree(round_folder(folder.path, number), ignore_errors=True)  # of a round that was cut off
             groups = sample(config, model, sampler, number)
+            for group in groups:
+                sampler.observe(group[0].task, sum(t.reward for t in group) / len(group))
             kept = keep_verified(groups, per_task=config.keep_per_task, seed=config.seed)
             folder.write_rollouts(number, kept)
             answers = [t for group in groups for t in group]
             right = sum(t.score is not None and t.score.correct for t in answers)
             solved = sum(any(t.score is not None and t.score.correct for t in group) for group in groups)
+            learned = learn(config, config.model if config.from_start else model, folder.path, number, kept, quiet)
             folder.log(
                 {"accuracy": right / len(answers), "solved_share": solved / len(groups), "kept": float(len(kept))},
                 step=number,
             )
-            model = str(learn(config, config.model if config.from_start else model, folder.path, number, kept, quiet))
+            model = str(keep_round(folder, learned, number, sampler, ended="solved" if sampler.solved else ""))
+            if sampler.solved:
+                break
     finally:
         folder.close()
     return Path(model)
+
+
+def round_folder(run: Path, number: int) -> Path:
+    """What a round leaves beside its model."""
+    return run / f"round-{number:03d}"
+
+
+def keep_round(folder: RunFolder, learned: Path, number: int, sampler: TaskSampler, *, ended: str) -> Path:
+    """Make the round's model a checkpoint of this run; returns its folder. The round's own copy of it is removed."""
+    counters = {"ended": ended} if ended else {}
+    state = TrainerState(step=number, sampler=sampler.state_dict(), counters=counters)
+    made = save_checkpoint(
+        folder.checkpoints, state, load_model(learned, CPU, torch.float32), load_tokenizer(learned), keep=2
+    )
+    shutil.rmtree(learned)
+    return made
 
 
 def sample(config: RFTConfig, model: str, sampler: TaskSampler, number: int) -> list[list[Trajectory]]:
@@ -143,7 +183,7 @@ def learn(config: RFTConfig, model: str, found: Path, number: int, kept: Sequenc
     """One round's supervised learning; the new model's folder."""
     source = found
     if not config.from_start:
-        source = found / f"round-{number:03d}" / "verified"
+        source = round_folder(found, number) / "verified"
         only = RunFolder(source, config_toml="")
         only.write_rollouts(number, kept)
         only.close()
@@ -157,7 +197,7 @@ def learn(config: RFTConfig, model: str, found: Path, number: int, kept: Sequenc
         )
     settings = SFTConfig(
         model=model,
-        out=str(found / f"round-{number:03d}" / "sft"),
+        out=str(round_folder(found, number) / "sft"),
         rollouts=str(source),
         steps=max(1, config.epochs * count // config.batch_size),
         batch_size=config.batch_size,

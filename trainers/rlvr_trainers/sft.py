@@ -17,25 +17,22 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-import rlvr
-from rlvr.answers import after_thinking
-from rlvr.chat import encode, prompt_ids
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Sampling
 from rlvr.generation.loading import load_model, load_tokenizer
 from rlvr.generation.seeds import derive_seed
 from rlvr.generation.transformers import TransformersEngine
 from rlvr.scoring import ScoringPool
-from rlvr.tracking import RunFolder, read_rollouts, rollout_files
+from rlvr.tracking import read_rollouts, rollout_files
 from rlvr_trainers.batch import Batch
-from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
 from rlvr_trainers.evaluation import evaluate
 from rlvr_trainers.learner import Learner, best_device
 from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
 from rlvr_trainers.progress import Progress
-from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.sampler import EnvConfig, TaskSampler, env_mix
 from rlvr_trainers.starting import with_model_folders
+from rlvr_trainers.supervised import open_supervised, resume_point
+from rlvr_trainers.worked import Example, worked_examples
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class SFTConfig:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """Its knobs, on top of the level's."""
     envs: tuple[EnvConfig, ...] = ()
-    """A mix of environments in place of `env`."""
+    """A mix of environments in place of `env`; of each, its id, weight, level and knobs are read."""
     rollouts: str = ""
     """A run folder whose correct rollouts are learned in place of worked solutions."""
     examples: int = 1000
@@ -84,6 +81,10 @@ class SFTConfig:
     """Tasks a look samples one answer to."""
     max_tokens: int = 256
     """Longest such answer, in tokens."""
+    checkpoint_every: int = 0
+    """Updates between checkpoints; 0 writes one at the end."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that are kept."""
     seed: int = 0
     """Names the examples and their order."""
     trackers: tuple[str, ...] = ()
@@ -114,23 +115,18 @@ class SFTConfig:
         )
 
 
-@dataclass(frozen=True)
-class Example:
-    """An episode to imitate."""
-
-    token_ids: list[int]
-    """Prompt and answer; an answer ends with the end token."""
-    loss_mask: list[bool]
-    """True for the tokens to learn: what the model says, in every turn."""
-
-
-def train_sft(config: SFTConfig, *, quiet: bool = False) -> Path:
-    """Train, and return the Hugging Face folder of the result."""
+def train_sft(config: SFTConfig, *, resume: bool = False, quiet: bool = False) -> Path:
+    """Train, and return the Hugging Face folder of the result. `resume` goes on from the last checkpoint in `out`."""
     if not config.model:
         raise ConfigError("sft needs model = the folder or hub name of the model to start from")
-    config = with_model_folders(config)
+    config, checkpoint = with_model_folders(config), resume_point(config, resume)
     tokenizer = load_tokenizer(config.model)
-    examples = verified_examples(config) if config.rollouts else worked_examples(config, tokenizer)
+    if config.rollouts:
+        examples = verified_examples(config)
+    else:
+        mix = env_mix(config.env, config.level, config.knobs, config.envs)
+        count, bare_share = config.examples, config.bare_share
+        examples = worked_examples(mix, tokenizer, count=count, bare_share=bare_share, seed=config.seed)
     if config.batch_size > len(examples):
         raise ConfigError(
             f"batch_size is {config.batch_size} and there are {len(examples)} examples; an update would repeat some. Lower "
@@ -138,17 +134,22 @@ def train_sft(config: SFTConfig, *, quiet: bool = False) -> Path:
         )
     device = best_device()
     learner = Learner(
-        load_model(config.model, device, torch.float32),
+        load_model(checkpoint or config.model, device, torch.float32),
         config.optimizer(),
         total_updates=config.steps,
         token_budget=config.token_budget,
         device=device,
     )
-    folder = RunFolder(config.out, config_toml=recipe_toml(sft=config), trackers=config.trackers)
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     look = _Look(config, learner, tokenizer) if config.stop_at_accuracy else None
-    with Progress("sft", config.steps, quantity="loss", quiet=quiet) as progress, look or nullcontext():
-        for step in range(1, config.steps + 1):
+    with (
+        open_supervised(
+            config, stage="sft", model=learner.model, optimizer=learner.optimizer, tokenizer=tokenizer, checkpoint=checkpoint
+        ) as run,
+        Progress("sft", config.steps, done=run.state.step, quantity="loss", quiet=quiet) as progress,
+        look or nullcontext(),
+    ):  # fmt: skip
+        for step in run.steps():
             begin = time.perf_counter()
             chosen = draw_examples(examples, config.batch_size, step, config.seed)
             batch = Batch.from_rows(
@@ -156,27 +157,27 @@ def train_sft(config: SFTConfig, *, quiet: bool = False) -> Path:
                 [example.loss_mask for example in chosen],
                 pad_id=pad_id,
             )
-            num_tokens = batch.num_answer_tokens
-
-            def loss(
-                micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None, num_tokens: int = num_tokens
-            ) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-                return -logprobs_BT.sum() / num_tokens, {}
-
-            metrics = learner.update(batch, loss, entropy="none")
+            metrics = update(learner, batch)
             tokens = int(batch.lengths_B.sum())
             metrics["tokens_per_s"] = tokens / (time.perf_counter() - begin)
             if look is not None and step % config.accuracy_every == 0:
                 metrics["accuracy"] = look.accuracy()
-            folder.log(metrics, step=step)
+            far_enough = metrics.get("accuracy", 0.0) >= config.stop_at_accuracy > 0
             progress.update(step, value=metrics["loss"], tokens=tokens)
-            if metrics.get("accuracy", 0.0) >= config.stop_at_accuracy > 0:
+            if far_enough:
                 progress.say(f"sft stops at step {step}: {metrics['accuracy']:.1%} of sampled answers are right")
-                break
-    state = TrainerState(step=step, learner=learner.state_dict())
-    path = save_checkpoint(folder.checkpoints, state, learner.model, tokenizer)
-    folder.close()
-    return path
+            run.end_step(metrics, ended="accuracy" if far_enough else "")
+        return run.result()
+
+
+def update(learner: Learner, batch: Batch) -> dict[str, float]:
+    """One optimizer step on the mean of -log p over the batch's answer tokens."""
+    num_tokens = batch.num_answer_tokens
+
+    def loss(micro: Batch, logprobs_BT: Tensor, entropy_BT: Tensor | None) -> tuple[Tensor, Mapping[str, Tensor]]:
+        return -logprobs_BT.sum() / num_tokens, {}
+
+    return learner.update(batch, loss, entropy="none")
 
 
 class _Look:
@@ -204,29 +205,6 @@ class _Look:
 
     def __exit__(self, *exception: object) -> None:
         self._pool.close()
-
-
-def worked_examples(config: SFTConfig, tokenizer: Any) -> list[Example]:
-    """Worked solutions of training tasks, in the prompt format that rollouts use. Raises ConfigError if none are written."""
-    examples = []
-    mix = env_mix(config.env, config.level, config.knobs, config.envs)
-    total_weight = sum(env.weight for env in mix)
-    for env in mix:
-        spec = rlvr.spec(env.id)
-        if spec.solution is None:
-            raise ConfigError(
-                f"{env.id} writes no worked solutions to learn from; give rollouts = a run folder with correct answers, or an "
-                "environment with @spec.worked_solution"
-            )
-        count = round(config.examples * env.weight / total_weight)
-        for task in rlvr.tasks(env.id, "train", count, f"sft/{config.seed}", level=env.level, **env.knobs):
-            text = spec.solution(task)
-            if derive_seed("bare", config.seed, task.key) < config.bare_share * 2.0**63:
-                text = after_thinking(text) or text
-            prompt = prompt_ids(tokenizer, task.messages, task.tools)
-            answer = [*encode(tokenizer, text), tokenizer.eos_token_id]
-            examples.append(Example([*prompt, *answer], [False] * len(prompt) + [True] * len(answer)))
-    return examples
 
 
 def verified_examples(config: SFTConfig) -> list[Example]:

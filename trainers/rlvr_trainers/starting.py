@@ -1,4 +1,4 @@
-"""Which weights a run starts from: a model's folder, a hub name, or the folder of another run."""
+"""Which weights a run starts from: a model's folder, a hub name, or the folder of another run; and how far that one came."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rlvr.errors import ConfigError
-from rlvr_trainers.checkpoint import latest_checkpoint, list_checkpoints
+import torch
+
+from rlvr.errors import CheckpointError, ConfigError
+from rlvr_trainers.checkpoint import STATE_FILE, latest_checkpoint, list_checkpoints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -38,3 +40,18 @@ def with_model_folders(config: C) -> C:
     """
     names = {field.name for field in fields(config)} & {"model", "critic_model", "reward_model"}
     return replace(config, **{name: model_folder(getattr(config, name)) for name in names})
+
+
+def progress_of(checkpoint: Path) -> tuple[int, str]:
+    """`(step, why it ended)` as a checkpoint says it; the second is empty unless the run ended before its last step.
+
+    Raises CheckpointError for a damaged one.
+    """
+    try:
+        values = torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True, mmap=True)
+        return int(values["step"]), str(values["counters"].get("ended", ""))
+    except Exception as fault:  # a torn file fails in whatever way the unpickler meets the tear
+        raise CheckpointError(
+            f"{STATE_FILE} in {str(checkpoint)!r} is damaged ({type(fault).__name__}: {fault}); remove the checkpoint, so that "
+            "the run goes on from the one before it"
+        ) from fault
