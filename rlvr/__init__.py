@@ -15,7 +15,7 @@ rlvr.score(tasks, texts)                    # in processes that are killed on ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlvr import gymnasium_ids as _gymnasium_ids
 from rlvr.errors import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rlvr.auditing import AuditReport
     from rlvr.env import TaskEnv, TextSpace
     from rlvr.scoring import ScoringPool
+    from rlvr.scoring_ray import RayScoringPool
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _LAZY = {
     "AuditReport": "rlvr.auditing",
     "TaskEnv": "rlvr.env",
     "TextSpace": "rlvr.env",
+    "RayScoringPool": "rlvr.scoring_ray",
     "ScoringPool": "rlvr.scoring",
 }
 
@@ -59,12 +61,20 @@ def make(env_id: str, split: str = "train", *, level: int | None = None, **knobs
 
 
 def score(
-    tasks: Sequence[Task], texts: Sequence[str | Sequence[str]], workers: int = 2, timeout_s: float = 5.0
+    tasks: Sequence[Task],
+    texts: Sequence[str | Sequence[str]],
+    workers: int = 2,
+    timeout_s: float = 5.0,
+    *,
+    backend: Literal["processes", "ray"] = "processes",
 ) -> list[Score]:
-    """The verdict on each text, from processes that are killed at an item's deadline; see `rlvr.ScoringPool`."""
+    """The verdict on each text, from processes that are killed at an item's deadline; see `rlvr.ScoringPool`.
+
+    `backend` says where they run: on this machine, or in Ray actors (`rlvr.RayScoringPool`).
+    """
     from rlvr.scoring import shared_pool
 
-    return shared_pool(workers, timeout_s).score(tasks, texts)
+    return shared_pool(workers, timeout_s, backend).score(tasks, texts)
 
 
 def audit(env_id: str, **settings: Any) -> AuditReport:
@@ -91,6 +101,7 @@ __all__ = [
     "EngineError",
     "EnvironmentFault",
     "Message",
+    "RayScoringPool",
     "RecordError",
     "RlvrError",
     "SandboxUnavailableError",
