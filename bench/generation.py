@@ -1,15 +1,18 @@
-"""Tokens per second of processor time: our decode loop against a plain one and `generate`; our vLLM engine against raw vLLM.
+"""Tokens per second of processor time, and what an update of the weights costs: ours beside plain loops and raw vLLM.
 
     python bench/generation.py                   # where vLLM is installed (.venv-vllm) its rows are there too
-    python bench/generation.py --sizes tiny,10m --rows 64 --new 64
+    python bench/generation.py --sizes tiny,10m --rows 64 --new 64 --rounds 5
+    python bench/generation.py --server          # the update of a vLLM server, too
 
 All engines continue the same prompts of the same random-weight model with temperature 1 and give the log-probability of
-every sampled token, in one thread. Rounds alternate between engines; the table gives the median and the range.
+every sampled token, in one thread. Rounds alternate between engines; the table gives the median and the range. A rollout
+also decodes the texts and builds trajectories; its answers all end at the limit, so that none is scored.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import tempfile
 import time
@@ -18,16 +21,28 @@ from typing import Any
 
 import torch
 
+import rlvr
+from rlvr.chat import Conversation
 from rlvr.generation.engine import Request, Sampling
 from rlvr.generation.transformers import TransformersEngine
+from rlvr.generation.vllm_server import VLLMServerEngine
 from rlvr.generation.vllm_versions import vllm_version
+from rlvr.rollout import rollout
 from rlvr_trainers.tiny import build_tiny_model
+from rlvr_trainers.weight_sync import sync_weights
 
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"layers": 2, "hidden": 128, "heads": 4},
     "10m": {"layers": 6, "hidden": 384, "heads": 6},
 }
 ALPHABET = "0123456789+-*/=(). abcdefghijklmnopqrstuvwxyz\n"
+
+
+@rlvr.register("bench/sum-v0")
+def sums(rng: random.Random) -> rlvr.Task:
+    """Prompts of like length."""
+    left, right = rng.randint(100, 999), rng.randint(100, 999)
+    return rlvr.Task(f"{left} + {right} = ", answer=str(left + right))
 
 
 @torch.no_grad()
@@ -75,6 +90,7 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--server", action="store_true", help="time the update of a vLLM server as well")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for size in args.sizes.split(","):
@@ -89,7 +105,8 @@ def compare(size: str, folder: str, args: argparse.Namespace) -> None:
     # No end token: every engine then makes the same number of tokens.
     ours._end_ids = []
     model, tokenizer = ours._model, ours.tokenizer
-    prompts = [tokenizer.encode(f"{'(' * (i % 5)}{i} + {17 * i} = ") for i in range(args.rows // args.group)]
+    tasks = rlvr.tasks("bench/sum-v0", n=args.rows // args.group)
+    prompts = [Conversation(tokenizer, task.messages).prompt_ids() for task in tasks]
     requests = [Request(prompt, seed=number, n=args.group) for number, prompt in enumerate(prompts)]
     sampling = Sampling(max_tokens=args.new)
     rows = [prompt for prompt in prompts for _ in range(args.group)]
@@ -102,7 +119,8 @@ def compare(size: str, folder: str, args: argparse.Namespace) -> None:
         "rlvr transformers engine": lambda: ours.generate(requests, sampling),
     }
     if vllm_version() is not None:
-        contenders |= vllm_contenders(folder, requests, sampling)
+        engine, fast = vllm_contenders(folder, requests, sampling, tasks)
+        contenders |= fast
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
         run()
@@ -122,13 +140,58 @@ def compare(size: str, folder: str, args: argparse.Namespace) -> None:
         rate = tokens / statistics.median(seconds)
         span = f"{tokens / max(seconds):,.0f}..{tokens / min(seconds):,.0f}"
         print(f"{name:<28}{rate:>10,.0f}  {span:<20}{rate / floor:>14.2f}")
-    if "raw vLLM" in times:
-        share = statistics.median(times["raw vLLM"]) / statistics.median(times["rlvr vLLM engine"])
-        print(f"rlvr vLLM engine / raw vLLM with the same log-probabilities: {share:.3f}")
+    if vllm_version() is None:
+        return
+    for name in ("rlvr vLLM engine", "rlvr rollout on vLLM"):
+        shares = [raw / ours for raw, ours in zip(times["raw vLLM"], times[name], strict=True)]
+        print(f"{name} / raw vLLM with the same log-probabilities: {statistics.median(shares):.3f}, round by round")
+    updates(model, engine, args.rounds)
+    engine.close()
+    if args.server:
+        server = VLLMServerEngine.launch(folder, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500)
+        updates(model, server, args.rounds)
+        server.close()
 
 
-def vllm_contenders(folder: str, requests: list[Request], sampling: Sampling) -> dict[str, Callable[[], Any]]:
-    """Our engine, and the vLLM inside it asked directly."""
+def updates(model: Any, engine: Any, rounds: int) -> None:
+    """What new weights cost until they are served, beside a plain copy of the same bytes and vLLM's own reload."""
+    copies = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def plain() -> None:
+        for target, parameter in zip(copies, model.parameters(), strict=True):
+            target.copy_(parameter.detach())
+
+    ways: dict[str, Callable[[], Any]] = {
+        "plain copy": plain,
+        "load_weights": lambda: engine.load_weights(model.named_parameters(), 1),
+        "load_weights and its proof": lambda: sync_weights(engine, model, version=1),
+    }
+    llm = getattr(engine, "_llm", None)
+    if llm is not None:
+        weights = {"weights_iterator": [(name, value.detach()) for name, value in model.named_parameters()]}
+        # Faster to call and not to be used: it leaves the old output head and the prefix cache in place (docs/vllm.md).
+        ways["vLLM's reload_weights, head left stale"] = lambda: llm.collective_rpc("reload_weights", kwargs=weights)
+    for run in ways.values():
+        run()
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    print(f"\nupdate of {type(engine).__name__}, {size / 1e6:.1f} MB, wall time")
+    for name, run in ways.items():
+        seconds = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - began)
+        if name == "plain copy":
+            copy_s = statistics.median(seconds)
+        span = f"{min(seconds) * 1e3:.1f}..{max(seconds) * 1e3:.1f}"
+        median = statistics.median(seconds)
+        print(f"{name:<40}{median * 1e3:>8.1f} ms  {span:<16}{median / copy_s:>8.1f} copies")
+
+
+def vllm_contenders(
+    folder: str, requests: list[Request], sampling: Sampling, tasks: list[rlvr.Task]
+) -> tuple[Any, dict[str, Callable[[], Any]]]:
+    """Our engine, the vLLM inside it asked directly, and rollouts through the engine."""
     from vllm import SamplingParams
 
     from rlvr.generation.vllm import VLLMEngine
@@ -147,14 +210,17 @@ def vllm_contenders(folder: str, requests: list[Request], sampling: Sampling) ->
     original = engine._run
 
     def endless(prompts: Any, params: Any) -> Any:
-        for one in params:
+        for one in params if isinstance(params, list) else [params]:
             one.ignore_eos = True
         return original(prompts, params)
 
     engine._run = endless  # type: ignore[method-assign]
-    return {
+    pool = rlvr.ScoringPool(workers=1)
+    group = requests[0].n
+    return engine, {
         "raw vLLM": lambda: llm.generate(prompts, params, use_tqdm=False),
         "rlvr vLLM engine": lambda: engine.generate(requests, sampling),
+        "rlvr rollout on vLLM": lambda: rollout(engine, tasks, group_size=group, sampling=sampling, pool=pool, seed=0),
     }
 
 
