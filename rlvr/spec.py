@@ -62,8 +62,8 @@ class EnvSpec:
     """File and line of that."""
     verify: Verifier | None = None
     """The author's verifier; without one the final answer must equal the gold one."""
-    solution: Callable[[Task], str] | None = None
-    """Writes an ideal completion for a task, for a supervised start."""
+    solution: Callable[[Task], str | list[str]] | None = None
+    """Writes an ideal completion for a task, or one a turn, for a supervised start."""
 
     kind = "function"
 
@@ -73,7 +73,7 @@ class EnvSpec:
         return verify
 
     def worked_solution(self, write: VerifierT) -> VerifierT:
-        """Decorator: `write(task) -> str` gives a complete ideal completion, reasoning included."""
+        """Decorator: `write(task) -> str` gives a complete ideal completion, reasoning included; a list has a text a turn."""
         self.solution = write
         return write
 

@@ -17,7 +17,7 @@ from rlvr.chat import prompt_text
 from rlvr.errors import ConfigError
 from rlvr.generation.byte_tokenizer import ByteTokenizer
 from rlvr.generation.engine import Engine
-from rlvr.generation.scripted import ScriptedEngine
+from rlvr.generation.scripted import ScriptedEngine, next_turn
 from rlvr.generation.seeds import derive_seed
 from rlvr.task import Task
 from rlvr_leaderboard import provenance
@@ -96,6 +96,9 @@ def _scripted(text: str, tasks: Iterable[Task]) -> OpenModel:
     return OpenModel(engine, f"scripted:{accuracy:g}", facts | _tokenizer_facts(engine))
 
 
+_LOST = "<think>I do not see it.</think><answer>unknown</answer>"
+
+
 def scripted_answers(tasks: Iterable[Task], accuracy: float) -> Callable[[str, int], str]:
     """A model without weights that knows the answers and gives them in a share of its runs.
 
@@ -107,11 +110,14 @@ def scripted_answers(tasks: Iterable[Task], accuracy: float) -> Callable[[str, i
     ease: dict[str, float] = {}
 
     def answer(prompt: str, seed: int) -> str:
-        task = by_prompt.get(prompt)
-        if task is None or not _share(prompt, seed, accuracy, ease):
-            return "<think>I do not see it.</think><answer>unknown</answer>"
+        # A later turn is asked for with all that was said before it; only the first one is drawn.
+        first = prompt if prompt in by_prompt else next((each for each in by_prompt if prompt.startswith(each)), None)
+        if first is None or (first == prompt and not _share(prompt, seed, accuracy, ease)):
+            return _LOST
+        task = by_prompt[first]
         solution = rlvr.spec(task.env_id).solution
-        return solution(task) if solution is not None else f"<answer>{task.answer}</answer>"
+        said = f"<answer>{task.answer}</answer>" if solution is None else solution(task)
+        return said if isinstance(said, str) else next_turn(said, prompt[len(first) :]) or _LOST
 
     answer.__qualname__ = f"scripted:{accuracy:g}"  # an engine with a script is known by the script's name
     return answer

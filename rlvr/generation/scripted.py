@@ -98,3 +98,26 @@ class ScriptedEngine:
         if not isinstance(text, str):
             raise EngineError(f"the script answered {text!r} ({type(text).__name__}) instead of a text")
         return text
+
+
+def next_turn(turns: Sequence[str], said: str) -> str | None:
+    """The first of an episode's turns that does not stand in `said`, the chat behind the first prompt; None if it left them."""
+    for number, turn in enumerate(turns):
+        place = said.find(turn)
+        if place < 0:
+            return turn if number or not said.strip() else None
+        said = said[place + len(turn) :]
+    return None
+
+
+def episodes(turns: Mapping[str, Sequence[str]]) -> Callable[[str, int], str]:
+    """A script of episodes: to every first prompt the turns that follow it, whatever the environment says between them."""
+
+    def answer(prompt: str, seed: int) -> str:
+        first = prompt if prompt in turns else max((each for each in turns if prompt.startswith(each)), key=len, default="")
+        said = next_turn(turns.get(first, ()), prompt[len(first) :])
+        if said is None:
+            raise EngineError(f"the script has no turn for the prompt {prompt[-200:]!r}")
+        return said
+
+    return answer

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import rlvr
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, EnvironmentFault
 from rlvr.spec import SessionSpec
 from rlvr.verifiers.toolcall import write
 from rlvr_envs.tools.disguise import DISTRACTORS
@@ -54,6 +54,14 @@ def test_tasks_of_the_hard_levels_prove_themselves(world: str) -> None:
         for level in (3, 4, 5):
             task = spec.task(index, seed="hard", knobs=spec.resolve_knobs(level, {}))
             assert prove(spec, task, index) == []
+
+
+def test_kinds_of_request_can_be_chosen() -> None:
+    spec = spec_of("sheet")
+    tasks = rlvr.tasks("tools/sheet-v0", n=30, level=0, kinds="fill,sort")
+    assert {spec.open(task).scenario.request.kind for task in tasks} == {"fill", "sort"}
+    with pytest.raises(EnvironmentFault, match=r"kinds='sorted' .* it has the kinds fill, fix, groups, sort"):
+        rlvr.tasks("tools/sheet-v0", n=1, level=0, kinds="sorted")
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -22,7 +22,9 @@ from typing import Any
 from rlvr.config import from_dict, parse_words, read_toml, to_dict, to_toml
 from rlvr.errors import ConfigError
 from rlvr_trainers.checkpoint import list_checkpoints
-from rlvr_trainers.starting import with_model_folders
+from rlvr_trainers.distributed import Ranks, open_ranks
+from rlvr_trainers.starting import progress_of, with_model_folders
+from rlvr_trainers.thinking import chat_template
 from rlvr_trainers.tiny import ASCII, build_tiny_model
 
 SHARED = ("out", "model", "env", "level", "knobs", "envs", "seed", "trackers")
@@ -36,8 +38,10 @@ STAGES = {
     "ppo": ("ppo", "PPOConfig", "train_ppo"),
 }
 """Stage to its module, config and function, in the order in which stages run; `build` comes before all of them."""
-RESUMABLE = ("grpo", "ppo")
-"""Stages that go on in the middle; the others are short and start again."""
+JUDGED = ("grpo", "ppo")
+"""Stages that a reward model made before them judges in."""
+ON_ALL_RANKS = ("grpo", "ppo")
+"""Stages that are sharded where several processes were launched."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,14 @@ class BuildConfig:
     """Width of the inner layer; None takes four times the width."""
     max_length: int = 1024
     """Longest sequence in tokens."""
+    chat_template: str = ""
+    """How a chat is written: Jinja text, or a name of `thinking.CHAT_TEMPLATES`; empty for the plain format."""
     seed: int = 0
     """Names the weights."""
+
+    def __post_init__(self) -> None:
+        if self.chat_template:
+            chat_template(self.chat_template)
 
 
 @dataclass(frozen=True)
@@ -123,9 +133,37 @@ def load_recipe(path: str | Path, words: Sequence[str] = ()) -> Recipe:
 def run_recipe(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Any:
     """Run the stages that are left and return what the last one returned.
 
-    With `resume`, finished stages are skipped, an interrupted run goes on from its last checkpoint, and an interrupted
-    supervised stage starts again.
+    With `resume`, finished stages are skipped, and an interrupted one goes on from its last checkpoint, or starts again if
+    it has none.
     """
+    ranks = open_ranks()
+    ranks.on_main(lambda: _begin(recipe, resume=resume))
+    model, reward_model, result = "", "", None
+    for stage in recipe.stages:
+        if stage.name == "build":
+            model = ranks.on_main(lambda stage=stage: str(_build(stage.config, recipe.out / "model")))  # type: ignore[misc]
+            continue
+        config = replace(stage.config, model=model) if model else stage.config
+        if reward_model and stage.name in JUDGED and not config.reward_model:
+            config = replace(config, reward_model=reward_model)
+        folder, last = Path(config.out), stage is recipe.stages[-1]
+        done = list_checkpoints(folder / "checkpoints") if resume else []
+        if done and not last and (_finished(stage, done[-1]) or _begun(recipe, after=stage)):
+            made = str(done[-1])
+        else:
+            ranks.barrier()  # all have looked
+            if resume and not done and ranks.main:
+                _clear(folder)
+            result = _train(stage, config, ranks, resume=bool(done), quiet=quiet)
+            made = str(getattr(result, "model", result))
+        if stage.name == "reward_model":
+            reward_model = made  # it judges what comes after; the policy is still the one before
+        else:
+            model = made
+    return result
+
+
+def _begin(recipe: Recipe, *, resume: bool) -> None:
     recipe.out.mkdir(parents=True, exist_ok=True)
     if not resume and (recipe.out / "recipe.toml").exists():
         raise ConfigError(
@@ -133,30 +171,15 @@ def run_recipe(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> 
             f"rlvr train --resume {recipe.out}"
         )
     (recipe.out / "recipe.toml").write_text(recipe.toml, "utf-8")
-    model, reward_model, result = "", "", None
-    for stage in recipe.stages:
-        if stage.name == "build":
-            model = str(_build(stage.config, recipe.out / "model"))
-            continue
-        config = replace(stage.config, model=model) if model else stage.config
-        if reward_model and stage.name in RESUMABLE and not config.reward_model:
-            config = replace(config, reward_model=reward_model)
-        folder, last = Path(config.out), stage is recipe.stages[-1]
-        done = list_checkpoints(folder / "checkpoints")
-        if resume and done and not last:
-            made = str(done[-1])
-        else:
-            go_on = resume and bool(done) and stage.name in RESUMABLE
-            if resume and not go_on:
-                _clear(folder)
-            train = _function(stage.name)
-            result = train(config, resume=True, quiet=quiet) if go_on else train(config, quiet=quiet)
-            made = str(getattr(result, "model", result))
-        if stage.name == "reward_model":
-            reward_model = made  # it judges what comes after; the policy is still the one before
-        else:
-            model = made
-    return result
+
+
+def _train(stage: Stage, config: Any, ranks: Ranks, *, resume: bool, quiet: bool) -> Any:
+    """Reinforcement learning on all ranks; a supervised stage on the first one, while the others wait for what it made."""
+
+    def run() -> Any:
+        return _function(stage.name)(config, resume=resume, quiet=quiet)
+
+    return run() if stage.name in ON_ALL_RANKS else ranks.on_main(run)
 
 
 def recipe_of_run(run: Path) -> Path:
@@ -171,13 +194,26 @@ def recipe_of_run(run: Path) -> Path:
 
 def _build(config: BuildConfig, folder: Path) -> Path:
     values = {field.name: getattr(config, field.name) for field in fields(config)}
+    values["chat_template"] = chat_template(config.chat_template) if config.chat_template else None
     return build_tiny_model(folder, **values)
+
+
+def _finished(stage: Stage, checkpoint: Path) -> bool:
+    """True if the stage had nothing left to do when it wrote this checkpoint."""
+    step, ended = progress_of(checkpoint)
+    return bool(ended) or step >= (stage.config.rounds if stage.name == "rft" else stage.config.steps)
+
+
+def _begun(recipe: Recipe, *, after: Stage) -> bool:
+    """True if a later stage has a checkpoint, which stands on the weights that this one ended with."""
+    later = recipe.stages[recipe.stages.index(after) + 1 :]
+    return any(list_checkpoints(Path(stage.config.out) / "checkpoints") for stage in later)
 
 
 def _clear(folder: Path) -> None:
     """Remove what a stage that has no checkpoint yet left behind; folders of other stages stay."""
-    for name in ("checkpoints", "rollouts", "eval"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in (*(folder / name for name in ("checkpoints", "rollouts", "eval")), *folder.glob("round-*")):
+        shutil.rmtree(path, ignore_errors=True)
     for name in ("config.toml", "metrics.jsonl"):
         (folder / name).unlink(missing_ok=True)
 

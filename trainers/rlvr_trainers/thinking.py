@@ -23,9 +23,15 @@ CHAT_TEMPLATES = {
         "{{ 'Assistant' if message['role'] == 'assistant' else 'User' }}: {{ message['content'] }}\n"
         "{% endfor %}"
         "{% if add_generation_prompt %}Assistant: {% endif %}"
-    )
+    ),
+    "short": (
+        "{% for message in messages %}{% if message['role'] != 'system' %}"
+        "{{ message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}"
+        "{% endif %}{% endfor %}"
+    ),
 }
-"""Chat templates by name, for models that have none."""
+"""Chat templates by name, for models that have none. `short` is what was said and nothing else: no instructions, no tools; for
+tiny models that learn one task."""
 
 
 def chat_template(name_or_text: str) -> str:

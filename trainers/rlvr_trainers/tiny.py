@@ -37,8 +37,8 @@ def build_tiny_model(
 
     `alphabet` holds the characters that get a token of their own, any other becomes `<unk>`; `hidden` is the width,
     `feed_forward` that of the inner layer (4 * hidden where None), `max_length` the longest sequence in tokens.
-    The same arguments give the same weights on every machine. Leaves torch's global random state as it was. With no `chat_template`,
-    prompts are written in rlvr's plain format. Raises ConfigError for sizes that do not fit together.
+    The same arguments give the same weights on every machine. Leaves torch's global random state as it was. With no
+    `chat_template`, prompts are written in rlvr's plain format. Raises ConfigError for sizes that do not fit together.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

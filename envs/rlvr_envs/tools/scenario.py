@@ -36,12 +36,17 @@ class Scenario:
     """Numbers of the calls, counted from 0, that fail; made again, they have another number."""
 
 
-def draw(world: World, rng: random.Random, size: int, writes: int, failures: float, refuse: float) -> Scenario:
+def draw(
+    world: World, rng: random.Random, size: int, writes: int, failures: float, refuse: float, kinds: str = ""
+) -> Scenario:
     """A state with a request whose gold plan earns the reward while doing nothing does not.
 
-    Raises EnvironmentFault if the world's two solvers disagree, which is a bug of the world.
+    `kinds` names the kinds of request to keep, separated by commas; empty keeps all. Raises EnvironmentFault if there is
+    no such request, or if the world's two solvers disagree, which is a bug of the world.
     """
     refused = rng.random() < refuse
+    kept = {kind.strip() for kind in kinds.split(",") if kind.strip()}
+    seen: set[str] = set()
     for _ in range(MAX_DRAWS):
         store = Store(world.ddl, world.tables)
         drawn = world.populate(rng, size)
@@ -49,6 +54,9 @@ def draw(world: World, rng: random.Random, size: int, writes: int, failures: flo
             store.insert(table, rows)
         request = _suitable(world, rng, store, writes)
         if request is None:
+            continue
+        seen.add(request.kind)
+        if kept and request.kind not in kept:
             continue
         calls, answer = world.plan(store.fork(), request)
         digest = hashlib.sha256(json.dumps(drawn).encode()).hexdigest()
@@ -65,7 +73,8 @@ def draw(world: World, rng: random.Random, size: int, writes: int, failures: flo
         _prove(world, store, scenario, answer)
         return scenario
     raise EnvironmentFault(
-        f"tools/{world.name}: no task with writes={writes} in {MAX_DRAWS} states of size={size}; raise size"
+        f"tools/{world.name}-v0: no task with writes={writes}, kinds={kinds!r} in {MAX_DRAWS} states of size={size}; "
+        + (f"it has the kinds {', '.join(sorted(seen))}" if kept and not kept & seen else "raise size")
     )
 
 

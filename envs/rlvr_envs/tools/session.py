@@ -32,6 +32,7 @@ MAX_RESULT_CHARS = 4_000
 KNOBS: dict[str, Any] = {
     "size": 40,
     "writes": 2,
+    "kinds": "",
     "distractor_tools": 0,
     "scramble": "none",
     "failures": 0.0,
@@ -43,7 +44,8 @@ KNOBS: dict[str, Any] = {
 }
 """Knobs of every world.
 
-`size`: rows in the largest table. `writes`: changes a plan takes, about. `distractor_tools`: tools that have nothing to
+`size`: rows in the largest table. `writes`: changes a plan takes, about. `kinds`: only these kinds of request, such as
+`sort,fill` (docs/worlds.md names them; empty takes all). `distractor_tools`: tools that have nothing to
 do with the task. `scramble`: `none`, `names` (tools are called tool_1, ...), `arguments` (so are their arguments too)
 or `descriptions` (and nothing is described). `failures`: share of calls that fail once for no reason. `refuse`: share of
 tasks that must be refused, because a rule forbids them or the tool is missing. `user`: facts are left out of the
@@ -95,6 +97,7 @@ class WorldSession:
         rng: random.Random,
         size: int,
         writes: int,
+        kinds: str,
         distractor_tools: int,
         scramble: str,
         failures: float,
@@ -106,10 +109,10 @@ class WorldSession:
     ) -> Task:
         """Draw a state and a request; the Task holds the prompt, the tools and, hidden, the gold plan."""
         check_knobs(self.world.name, size, writes, failures, refuse, max_calls)
-        stamp = (self.world.name, rng.getstate(), size, writes, distractor_tools, scramble, failures, refuse, user)
+        stamp = (self.world.name, rng.getstate(), size, writes, kinds, distractor_tools, scramble, failures, refuse, user)
         found = _scenarios.get(stamp)
         if found is None:
-            scenario = draw(self.world, rng, size, writes, failures, refuse)
+            scenario = draw(self.world, rng, size, writes, failures, refuse, kinds)
             kept = [tool for tool in self.world.tools if tool.name != scenario.removed_tool]
             found = scenario, disguise.make(rng, [*kept, submit_tool(scenario.request)], distractor_tools, scramble)
             _scenarios[stamp] = found
@@ -274,6 +277,11 @@ class WorldSession:
             system += f"\nTools:\n{listed}\nWrite a call like this:\n{example}"
         text = request.open_text if self.user is not None and request.open_text else request.text
         return [{"role": "system", "content": system}, {"role": "user", "content": text}]
+
+
+def worked_turns(task: Task) -> list[str]:
+    """The turns of a model that carries out the gold plan, for `worked_solution`."""
+    return list(task.data["turns"])
 
 
 def _names(detail: Any, wanted: str) -> bool:

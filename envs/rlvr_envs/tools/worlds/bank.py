@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import rlvr
-from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
+from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession, worked_turns
 from rlvr_envs.tools.store import Row, Store
 from rlvr_envs.tools.tool import ToolError, pages, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
@@ -394,3 +394,6 @@ class Bank(WorldSession):
     """Pay, refund and transfer with tools; accounts, invoices and the ledger are compared at the end."""
 
     world = WORLD
+
+
+rlvr.spec("tools/bank-v0").worked_solution(worked_turns)

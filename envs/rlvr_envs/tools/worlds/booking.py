@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import rlvr
-from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
+from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession, worked_turns
 from rlvr_envs.tools.store import Diff, Row, Store
 from rlvr_envs.tools.tool import ToolError, pages, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
@@ -442,3 +442,6 @@ class Booking(WorldSession):
     """Book, move and cancel events with tools; where several rooms would do, any of them earns the reward."""
 
     world = WORLD
+
+
+rlvr.spec("tools/booking-v0").worked_solution(worked_turns)

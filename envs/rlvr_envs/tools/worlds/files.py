@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import rlvr
-from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
+from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession, worked_turns
 from rlvr_envs.tools.store import Row, Store
 from rlvr_envs.tools.tool import ToolError, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
@@ -308,3 +308,6 @@ class Files(WorldSession):
     """Reorganise a tree of files with tools; the whole tree is compared at the end."""
 
     world = WORLD
+
+
+rlvr.spec("tools/files-v0").worked_solution(worked_turns)

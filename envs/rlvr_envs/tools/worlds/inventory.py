@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import rlvr
-from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
+from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession, worked_turns
 from rlvr_envs.tools.store import Row, Store
 from rlvr_envs.tools.tool import ToolError, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
@@ -329,3 +329,6 @@ class Inventory(WorldSession):
     """Restock, receive and move stock with tools and SQL; every table is compared at the end."""
 
     world = WORLD
+
+
+rlvr.spec("tools/inventory-v0").worked_solution(worked_turns)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import rlvr
-from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
+from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession, worked_turns
 from rlvr_envs.tools.store import Diff, Row, Store
 from rlvr_envs.tools.tool import ToolError, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
@@ -332,3 +332,6 @@ class Sheet(WorldSession):
     """Edit a spreadsheet with tools; cells are computed anew at the end, so a number and a formula are equally right."""
 
     world = WORLD
+
+
+rlvr.spec("tools/sheet-v0").worked_solution(worked_turns)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 import rlvr
-from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession
+from rlvr_envs.tools.session import KNOBS, LEVELS, WorldSession, worked_turns
 from rlvr_envs.tools.store import Diff, Row, Store
 from rlvr_envs.tools.tool import ToolError, tool
 from rlvr_envs.tools.world import Call, Expected, Request, Slot, Unsuitable, World
@@ -274,3 +274,6 @@ class Transit(WorldSession):
     """Book a fastest or cheapest way with tools; any optimal way earns the reward, and nothing else may change."""
 
     world = WORLD
+
+
+rlvr.spec("tools/transit-v0").worked_solution(worked_turns)
