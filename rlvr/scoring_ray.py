@@ -137,6 +137,6 @@ class _RemoteWorker:
         try:
             return self._ray.get(getattr(self._actor, method).remote(*args), timeout=CALL_S)
         except self._ray.exceptions.RayTaskError as fault:
-            raise fault.as_instanceof_cause() from None
+            raise fault.cause from fault
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.GetTimeoutError) as fault:
             raise WorkerLost(f"{type(fault).__name__}: {str(fault).strip().splitlines()[0]}") from fault
