@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlvr.tracking import read_metrics, read_rollouts
 from rlvr_trainers import losses
+from rlvr_trainers.checkpoint import latest_checkpoint
 from rlvr_trainers.sharding import balanced_rows
 
 TOLERANCE = 1e-5
@@ -128,5 +132,94 @@ def test_one_update_is_the_same_on_one_and_on_two_ranks_for_every_loss(tiny_mode
     assert one.keys() == two.keys()
     assert sum("/metrics" in name for name in one) == 3 * len(losses.POLICY_LOSSES)
     for name in one:
-        torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            two[name], one[name], atol=1e-6, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
     assert all(one[name].abs().max() > 1e-3 for name in one if "/9/" in name and "gradient" in name)
+
+
+RUNS = """
+    import json, sys
+    import rlvr
+    from rlvr_trainers import GRPOConfig, PPOConfig, train_grpo, train_ppo
+    from rlvr_trainers.distributed import close_ranks, open_ranks
+
+    @rlvr.register("test/sum-v0")
+    def sum_task(rng):
+        return rlvr.Task("".join(rng.choice("abcd") for _ in range(4)))
+
+    @sum_task.verifier
+    def check(task, text):  # whatever is said, some answers earn more than others
+        return rlvr.Score((sum(map(ord, task.prompt + text)) % 5) / 4)
+
+    for algorithm, resume, settings in json.loads(sys.argv[1]):
+        train, config = (train_grpo, GRPOConfig) if algorithm == "grpo" else (train_ppo, PPOConfig)
+        result = train(config(**settings), resume=resume, quiet=True)
+        print(json.dumps({"out": str(result.out), "reward": result.metrics["reward"]}), flush=True)
+    close_ranks()
+"""
+COMMON = {
+    "env": "test/sum-v0", "prompts_per_step": 8, "max_tokens": 4, "scoring_workers": 1, "seed": 3,
+    "learning_rate": 1e-3, "temperature": 1.0,
+}  # fmt: skip
+CASES: dict[str, tuple[str, dict[str, object]]] = {
+    "grpo": ("grpo", {"steps": 20, "group_size": 4, "eval_tasks": 6, "checkpoint_every": 10, "keep_checkpoints": 9}),
+    "ppo": ("ppo", {"steps": 20, "prompts_per_step": 32, "critic_learning_rate": 1e-3, "num_minibatches": 2,
+                    "checkpoint_every": 20, "keep_checkpoints": 9, "kl_coef": 0.05}),
+    "shared": ("ppo", {"steps": 4, "prompts_per_step": 48, "critic": "shared", "critic_learning_rate": 1e-3, "value_pretraining_steps": 1}),
+}  # fmt: skip
+
+
+def runs_in(
+    root: Path, model: Path, names: list[str], resume: bool = False
+) -> list[tuple[str, bool, dict[str, object]]]:
+    return [
+        (CASES[name][0], resume, {**COMMON, "model": str(model), "out": str(root / name), **CASES[name][1]})
+        for name in names
+    ]
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tiny_model, tmp_path_factory) -> Path:
+    """All cases, run on two ranks."""
+    root = tmp_path_factory.mktemp("two")
+    first, second = run_ranks(RUNS, json.dumps(runs_in(root, tiny_model, list(CASES))))
+    assert first == second
+    return root
+
+
+@pytest.fixture(scope="module")
+def one_process(tiny_model, tmp_path_factory) -> Path:
+    """The same, run on one."""
+    root = tmp_path_factory.mktemp("one")
+    run_ranks(RUNS, json.dumps(runs_in(root, tiny_model, list(CASES))), size=1)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_on_two_ranks_is_the_run_on_one(two_ranks, one_process, name):
+    one, two = one_process / name, two_ranks / name
+    for kind in ("rollouts", "eval"):
+        files = sorted(path.name for path in (one / kind).iterdir())
+        assert files == sorted(path.name for path in (two / kind).iterdir())
+        for file in files:
+            ours, theirs = (list(read_rollouts(root / kind / file)) for root in (one, two))
+            assert [t.token_ids for t in ours] == [t.token_ids for t in theirs], file
+            assert [(t.group, t.sample, t.score) for t in ours] == [(t.group, t.sample, t.score) for t in theirs]
+    for ours, theirs in zip(read_metrics(one), read_metrics(two), strict=True):
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            if not key.startswith(("time/", "tokens_per_s")):
+                assert theirs[key] == pytest.approx(ours[key], abs=1e-4, rel=1e-4), (ours["step"], key)
+    last = latest_checkpoint(one).name
+    assert apart(*(root / "checkpoints" / last / "model.safetensors" for root in (one, two))) < TOLERANCE
+    assert apart(tiny_weights(one), one / "checkpoints" / last / "model.safetensors") > 100 * TOLERANCE
+
+
+def tiny_weights(run: Path) -> Path:
+    """The weights that a run started from."""
+    config = tomllib.loads((run / "config.toml").read_text())
+    return (
+        Path(next(iter(table["model"] for table in config.values() if isinstance(table, dict)))) / "model.safetensors"
+    )

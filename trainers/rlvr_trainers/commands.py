@@ -24,14 +24,38 @@ def train(
     ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    nproc: Annotated[int, typer.Option(help="Processes to train with on this machine: one for each GPU.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines; the same command is given on each.", min=1)] = 1,
+    rendezvous: Annotated[str, typer.Option(help="HOST:PORT of one of the machines, where they meet.")] = "",
 ) -> None:
     """Train by a recipe: build, supervised start, reinforcement learning, with evaluation before and after.
 
     Example: rlvr train trainers/recipes/quickstart.toml seed=1 grpo.steps=50
     """
+    if nproc > 1 or nodes > 1:
+        from rlvr_trainers.launch import launch, train_arguments
+
+        arguments = train_arguments(recipe, words or [], resume=resume, replay=replay, quiet=quiet, as_json=as_json)
+        code = launch(arguments, nproc=nproc, nodes=nodes, rendezvous=rendezvous)
+        raise typer.Exit(code)
+    from rlvr_trainers.launch import one_voice
+
+    with one_voice() as ranks:
+        _train(recipe, list(words or []), resume, replay, quiet=quiet, as_json=as_json, main=ranks.main)
+
+
+def _train(
+    recipe: Path | None,
+    given: list[str],
+    resume: Path | None,
+    replay: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+    main: bool,
+) -> None:
     from rlvr_trainers.recipe import load_recipe, recipe_of_run, run_recipe
 
-    given = list(words or [])
     if resume is not None:
         if recipe is not None:
             given.insert(0, str(recipe))  # with --resume the first word is a setting already
@@ -45,6 +69,8 @@ def train(
     begin, processor = time.perf_counter(), time.process_time()
     loaded = load_recipe(recipe, given)
     result = run_recipe(loaded, resume=resume is not None, quiet=quiet)
+    if not main:
+        return
     seconds = {"wall_s": time.perf_counter() - begin, "processor_s": time.process_time() - processor}
     facts = {"out": str(loaded.out), "model": str(getattr(result, "model", result)), **seconds}
     if (before := getattr(result, "accuracy_before", None)) is not None:

@@ -119,6 +119,7 @@ def value_loss(values_BT: Tensor, micro: Batch, *, clip: float | None, num_token
 def explained_variance(values_BT: Tensor, returns_BT: Tensor, mask_BT: Tensor) -> float:
     """1 - Var(returns - values) / Var(returns) over answer tokens: 1 is a perfect critic, 0 no better than a constant."""
     returns_N, values_N = returns_BT[mask_BT], values_BT[mask_BT]
-    if len(returns_N) < 2 or float(returns_N.var()) == 0.0:
+    # Returns that are equal but for rounding, which is that of the values they were computed with, have no variance.
+    if len(returns_N) < 2 or float(returns_N.var()) <= 1e-12 * float((returns_N.square() + values_N.square()).mean()):
         return 0.0
     return 1.0 - float((returns_N - values_N).var() / returns_N.var())

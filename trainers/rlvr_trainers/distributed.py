@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from rlvr.errors import RlvrError
 
@@ -96,19 +96,17 @@ class Ranks:
 
     def everywhere(self, call: Callable[[], None]) -> None:
         """Run `call` on every rank. A RlvrError on any of them is raised on all."""
-        faults: list[Any] = [None] * self.size
+        faults: list[RlvrError | None] = [None] * self.size
+        mine: RlvrError | None = None
         try:
             call()
-            mine = None
         except RlvrError as fault:
             mine = fault
-        if self.size == 1:
-            faults = [mine]
-        else:
+        if self.size > 1:
             dist.all_gather_object(faults, mine, group=self.talk)
-        for fault in faults:
-            if fault is not None:
-                raise fault
+        for found in faults if self.size > 1 else [mine]:
+            if found is not None:
+                raise found
 
     def mesh(self, device_type: str) -> Any:
         """All ranks in one row, as FSDP2 wants them."""
@@ -145,12 +143,13 @@ def open_ranks() -> Ranks:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
-    store, rank, size = next(iter(dist.rendezvous("env://", timeout=STEP_TIMEOUT)))
-    dist.init_process_group(
-        backend, store=dist.PrefixStore("rlvr", store), rank=rank, world_size=size, timeout=STEP_TIMEOUT
-    )
+    store, rank, size = next(iter(rendezvous("env://", timeout=STEP_TIMEOUT)))
+    shared = dist.PrefixStore("rlvr", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=shared, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
     talk = dist.new_group(backend="gloo", timeout=WORK_TIMEOUT)
     rollouts = dist.new_group(backend="gloo", timeout=WORK_TIMEOUT)
+    for name in [n for n in os.environ if n in LAUNCHER_VARIABLES or n.startswith("TORCHELASTIC_")]:
+        del os.environ[name]  # whatever this process starts, such as a vLLM server, must not take itself for a rank
     return Ranks(rank, size, store, talk, rollouts)
 
 
@@ -161,17 +160,6 @@ def close_ranks() -> None:
         dist.destroy_process_group()
         _mesh.cache_clear()
     open_ranks.cache_clear()
-
-
-@contextmanager
-def without_launcher_variables() -> Iterator[None]:
-    """For starting a process that is no rank: it must not take itself for one."""
-    names = [name for name in os.environ if name in LAUNCHER_VARIABLES or name.startswith("TORCHELASTIC_")]
-    kept = {name: os.environ.pop(name) for name in names}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
 
 
 @functools.cache

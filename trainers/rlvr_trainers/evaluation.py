@@ -10,13 +10,14 @@ import rlvr
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Engine, Sampling
 from rlvr.generation.seeds import derive_seed
-from rlvr.rollout import rollout
 from rlvr.scoring import ScoringPool
 from rlvr.task import Task
 from rlvr.tracking import RunFolder
 from rlvr.trajectory import Trajectory
+from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.rollouts import episode_metrics
 from rlvr_trainers.sampler import EnvConfig
+from rlvr_trainers.shared_rollout import shared_rollout
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def eval_tasks(envs: Sequence[EnvConfig], count: int, *, seed: int) -> list[Task
 
 
 def evaluate(
-    engine: Engine,
+    engine: Engine | None,
     tasks: Sequence[Task],
     *,
     pool: ScoringPool,
@@ -82,10 +83,21 @@ def evaluate(
     folder: RunFolder | None = None,
     step: int = 0,
     max_turns: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """One sampled answer to each task, with the same draws whenever it is called with the same weights and seed."""
-    groups = rollout(
-        engine, tasks, group_size=1, sampling=sampling, pool=pool, seed=derive_seed("eval", seed), max_turns=max_turns
+    """One sampled answer to each task, with the same draws whenever it is called with the same weights and seed.
+
+    With several `ranks` each samples its share of the tasks, and all of them return everything.
+    """
+    groups = shared_rollout(
+        engine,
+        tasks,
+        group_size=1,
+        sampling=sampling,
+        pool=pool,
+        seed=derive_seed("eval", seed),
+        max_turns=max_turns,
+        ranks=ranks,
     )
     trajectories = [t for group in groups for t in group]
     if folder is not None:

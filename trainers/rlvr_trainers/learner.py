@@ -45,7 +45,7 @@ def accumulate(
         micro = (batch if len(rows) == batch.num_rows else batch.select(rows)).to(device)
         with autocast or nullcontext():
             value, metrics = spread.run(lambda micro=micro: loss(micro))  # type: ignore[misc]
-        (value if counts else 0.0 * value).backward()
+        (value if counts else 0.0 * value).backward()  # type: ignore[no-untyped-call]
         for name, share in {"loss": value, **metrics}.items():
             share = share.detach() if isinstance(share, Tensor) else torch.tensor(share, device=device)
             share = share if counts else torch.zeros_like(share)

@@ -52,8 +52,8 @@ class Stored:
                     at = min(stop, end)
         if at < stop:
             raise CheckpointError(
-                f"rows {at} to {stop} of {self.name!r} are in none of the files of pieces in {str(self.folder)!r}; one of them is "
-                "missing. Resume from an earlier checkpoint, or bring the files of all machines into one folder"
+                f"rows {at} to {stop} of {self.name!r} are in none of the files of pieces in {str(self.folder)!r}; one of them "
+                "is missing. Resume from an earlier checkpoint, or bring the files of all machines into one folder"
             )
         return torch.cat(found) if found else torch.empty((0, *self.shape[1:]))
 

@@ -24,7 +24,7 @@ from rlvr_trainers import advantages, losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.critic import Critic, ValueHead, explained_variance, value_loss
 from rlvr_trainers.kl_control import KL_CHOICES, KLController
-from rlvr_trainers.learner import Metrics, accumulate
+from rlvr_trainers.learner import Metrics
 from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.optimizer import OptimizerConfig
 from rlvr_trainers.policy import Policy
@@ -197,11 +197,14 @@ def open_parts(config: PPOConfig, run: Run) -> Parts:
         critic = ValueHead(run.learner, config.critic_optimizer(), total_updates=total)
     else:
         critic = Critic(
-            load_scalar_model(config.critic_model or config.model, device),
+            load_scalar_model(
+                config.critic_model or config.model, device if run.ranks.size == 1 else torch.device("cpu")
+            ),
             config.critic_optimizer(),
             total_updates=total,
             token_budget=config.token_budget,
             device=device,
+            ranks=run.ranks,
         )
     kl = config.kl_controller()
     run.attach("critic", critic)
@@ -308,10 +311,7 @@ def update_policy(config: PPOConfig, run: Run, parts: Parts, batch: Batch) -> Me
     def micro_loss(micro: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         return policy_share(config, run, parts, objective, micro)
 
-    metrics = accumulate(
-        batch, micro_loss, token_budget=learner.token_budget, device=learner.device, autocast=learner.autocast()
-    )
-    return {**metrics, **learner.optimizer.step()}
+    return {**learner.accumulate(batch, micro_loss), **learner.optimizer.step()}
 
 
 def update_shared_trunk(config: PPOConfig, run: Run, parts: Parts, critic: ValueHead, batch: Batch) -> Metrics:
@@ -328,8 +328,6 @@ def update_shared_trunk(config: PPOConfig, run: Run, parts: Parts, critic: Value
         loss, metrics = policy_share(config, run, parts, objective, micro, hidden_BTH)
         return loss + config.value_coef * value, {**metrics, "value_loss": value}
 
-    metrics = accumulate(
-        batch, micro_loss, token_budget=learner.token_budget, device=learner.device, autocast=learner.autocast()
-    )
+    metrics = learner.accumulate(batch, micro_loss)
     metrics["value_grad_norm"] = critic.optimizer.step()["grad_norm"]
     return {**metrics, **({"grad_norm": 0.0, "learning_rate": 0.0} if only_critic else learner.optimizer.step())}

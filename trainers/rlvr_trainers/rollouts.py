@@ -13,13 +13,14 @@ from torch import Tensor
 from rlvr.errors import EnvironmentFault
 from rlvr.generation.engine import Engine, Sampling
 from rlvr.generation.seeds import derive_seed
-from rlvr.rollout import rollout
 from rlvr.scoring import ScoringPool
 from rlvr.tracking import read_rollouts, rollout_files
 from rlvr.trajectory import Trajectory
 from rlvr_trainers import advantages
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.distributed import ALONE, Ranks
 from rlvr_trainers.sampler import TaskSampler
+from rlvr_trainers.shared_rollout import shared_rollout
 
 Group = list[Trajectory]
 
@@ -54,7 +55,7 @@ class RewardTerms:
 
 
 def collect(
-    engine: Engine,
+    engine: Engine | None,
     pool: ScoringPool,
     sampler: TaskSampler,
     *,
@@ -68,10 +69,12 @@ def collect(
     keep_dead: bool = False,
     max_turns: int | None = None,
     judge: Callable[[Group], Group] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Collected:
     """Sample `prompts` groups; then, for up to `refill_rounds` rounds, as many new ones as are dead (DAPO's dynamic
     sampling, arXiv:2503.14476, section 3.2). With `keep_dead` dead groups count as live.
-    `judge` adds parts to the Scores of a group before its rewards are compared.
+    `judge` adds parts to the Scores of a group before its rewards are compared. With several `ranks` each samples its share of
+    the prompts, and all of them return everything.
     """
     collected = Collected()
     missing = prompts
@@ -79,7 +82,7 @@ def collect(
         tasks = sampler.draw(missing, step=step, attempt=attempt)
         if not tasks:
             break  # the first draw of this step solved the last of them
-        groups = rollout(
+        groups = shared_rollout(
             engine,
             tasks,
             group_size=group_size,
@@ -87,9 +90,9 @@ def collect(
             pool=pool,
             seed=derive_seed("step", seed, step, attempt),
             max_turns=max_turns,
+            judge=judge,
+            ranks=ranks,
         )
-        if judge is not None:
-            groups = [judge(group) for group in groups]
         rewards_PG, valid_PG = group_rewards(groups, terms)
         for group, dead in zip(groups, advantages.dead_groups(rewards_PG, valid_PG=valid_PG).tolist(), strict=True):
             (collected.dead if dead and not keep_dead else collected.live).append(group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from rlvr.errors import CheckpointError, ConfigError
 from rlvr.generation.engine import Engine
 from rlvr.generation.loading import load_model, load_tokenizer
 from rlvr.generation.seeds import derive_seed
+from rlvr.generation.transformers import TransformersEngine
 from rlvr.scoring import ScoringPool
 from rlvr.task import Task
 from rlvr.tracking import RunFolder, rollout_files
@@ -27,9 +29,10 @@ from rlvr_trainers.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
+from rlvr_trainers.distributed import Ranks, open_ranks
 from rlvr_trainers.engines import open_engine
 from rlvr_trainers.evaluation import eval_tasks, evaluate
-from rlvr_trainers.health import Alarms, TrainingError, WeightWatch
+from rlvr_trainers.health import Alarms, TrainingError, TrainingWarning, WeightWatch
 from rlvr_trainers.learner import Learner, best_device
 from rlvr_trainers.lora import add_adapters, load_adapters
 from rlvr_trainers.progress import Progress
@@ -37,6 +40,7 @@ from rlvr_trainers.recipe_tables import recipe_toml
 from rlvr_trainers.reward_model import RewardModel
 from rlvr_trainers.rollouts import Collected, check_faults, collect, replayed
 from rlvr_trainers.run_config import RunConfig
+from rlvr_trainers.run_folder import open_folder
 from rlvr_trainers.sampler import TaskSampler
 from rlvr_trainers.thinking import chat_template, with_format
 from rlvr_trainers.weight_sync import sync_weights
@@ -82,7 +86,8 @@ class Run:
     state: TrainerState
     tokenizer: Any
     learner: Learner
-    engine: Engine
+    engine: Engine | None
+    """None on a rank that does not sample."""
     shared: bool
     """True if the engine samples from the learner's own module."""
     pool: ScoringPool
@@ -104,7 +109,12 @@ class Run:
     """What an algorithm has beside the parts of every run; saved and taken up again with them."""
 
     def __post_init__(self) -> None:
-        self.watch = WeightWatch(self.learner.optimizer.parameters)
+        self.watch = WeightWatch(self.learner.optimizer.parameters, self.ranks)
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train together; every one of them runs all of this."""
+        return self.learner.spread.ranks
 
     @property
     def pad_id(self) -> int:
@@ -157,6 +167,7 @@ class Run:
                     keep_dead=keep_dead,
                     max_turns=config.max_turns,
                     judge=self.add_parts,
+                    ranks=self.ranks,
                 )
         check_faults(collected.groups, limit=config.max_fault_share)
         if _due(step, config.rollouts_every):
@@ -175,7 +186,9 @@ class Run:
         config = self.config
         if config.importance != "auto":
             return config.importance
-        exact = self.shared and config.sampling().full_distribution and not config.replay
+        # A transformers engine computes what the learner computes, from its module or from a proven copy of its weights.
+        exact = self.shared or (self.ranks.size > 1 and isinstance(self.engine, TransformersEngine))
+        exact = exact and config.sampling().full_distribution and not config.replay
         return "none" if exact else "token_truncate"
 
     def begin_step(self, batch: Batch | None, metrics: Mapping[str, float]) -> None:
@@ -214,7 +227,13 @@ class Run:
 
     def sync(self) -> None:
         """Give the new weights to the engine."""
-        sync_weights(self.engine, self.learner.model, version=self.learner.optimizer.updates, shared=self.shared)
+        sync_weights(
+            self.engine,
+            self.learner.model,
+            version=self.learner.optimizer.updates,
+            shared=self.shared,
+            spread=self.learner.spread,
+        )
 
     def end_step(self) -> None:
         """Metrics, evaluation and checkpoint, each when due."""
@@ -265,6 +284,7 @@ class Run:
                 folder=self.folder,
                 step=step,
                 max_turns=self.config.max_turns,
+                ranks=self.ranks,
             )
         low, high = found.interval
         self.state.counters.setdefault("accuracy_before", found.accuracy)
@@ -282,7 +302,12 @@ class Run:
         self.state.extra = {name: part.state_dict() for name, part in self.attached.items()}
         self.state.counters["alarms"] = self.alarms.state_dict()
         self.saved = save_checkpoint(
-            self.folder.checkpoints, self.state, self.learner.model, self.tokenizer, keep=self.config.keep_checkpoints
+            self.folder.checkpoints,
+            self.state,
+            self.learner.model,
+            self.tokenizer,
+            keep=self.config.keep_checkpoints,
+            ranks=self.ranks,
         )
         self.state.counters["saved_at"] = self.learner.optimizer.updates
 
@@ -331,22 +356,23 @@ def open_run(
 ) -> Iterator[Run]:
     """Everything a run needs, from its config or from its last checkpoint; closed again at the end.
 
-    `stage` names the table of `config.toml` that the settings are written to.
+    `stage` names the table of `config.toml` that the settings are written to. Where torchrun started this process beside
+    others, all of them open the run together; the first one writes to its folder.
     """
-    out = Path(config.out)
+    out, ranks = Path(config.out), open_ranks()
     if not config.model:
         raise ConfigError("model is not set; give the folder or hub name of the model to start from")
     if "reward_model" in config.part_weights and not config.reward_model:
         raise ConfigError("part_weights gives reward_model a weight, but no reward_model is set; give its folder")
-    checkpoint = latest_checkpoint(out) if resume else None
+    checkpoint = ranks.on_main(lambda: latest_checkpoint(out)) if resume else None
     sampler = TaskSampler(config.mix, seed=config.seed)
     sampler.check(config.prompts_per_step)
     unseen = eval_tasks(config.mix, config.eval_tasks, seed=config.seed) if config.eval_tasks else []
     tokenizer = load_tokenizer(config.model if checkpoint is None else checkpoint)
     if config.chat_template:
         tokenizer.chat_template = chat_template(config.chat_template)
-    learner = _open_learner(config, checkpoint)
-    state = TrainerState() if checkpoint is None else load_state(checkpoint, learner.model)
+    learner = _open_learner(config, checkpoint, ranks)
+    state = TrainerState() if checkpoint is None else load_state(checkpoint, learner.model, ranks)
     if "ended" in state.counters:
         raise ConfigError(
             f"the run in {str(out)!r} ended at step {state.step} with all its tasks solved: nothing is left to do. Start a new "
@@ -361,17 +387,23 @@ def open_run(
             f"{config.replay!r} stored no rollouts of {len(missing)} of the steps to replay, first of step {min(missing)}; set "
             f"steps to {min(missing) - 1} or fewer, or replay a run with rollouts_every = 1"
         )
-    folder = RunFolder(out, config_toml=recipe_toml(**{stage: config}), trackers=config.trackers, resume=resume)
+    folder = open_folder(
+        out, ranks, config_toml=recipe_toml(**{stage: config}), trackers=config.trackers, resume=resume
+    )
+    if not ranks.main:
+        warnings.filterwarnings("ignore", category=TrainingWarning)  # the first rank says it for all
     pool = ScoringPool(config.scoring_workers, config.scoring_timeout_s)
-    progress = Progress(stage, config.steps, done=state.step, quantity="reward", quiet=quiet)
+    progress = Progress(stage, config.steps, done=state.step, quantity="reward", quiet=quiet or not ranks.main)
     owned = engine is None
     try:
         if engine is None:
             options = dict(config.engine_options)
-            engine, shared = open_engine(config.engine, learner.model, tokenizer, path=config.model, options=options)
+            engine, shared = open_engine(
+                config.engine, learner.model, tokenizer, path=config.model, options=options, ranks=ranks
+            )
         else:
             shared = False
-        if config.chat_template:
+        if config.chat_template and engine is not None:
             engine.tokenizer.chat_template = tokenizer.chat_template
         run = Run(config, state, tokenizer, learner, engine, shared, pool, sampler, folder, unseen, progress)
         if config.reward_model:
@@ -388,16 +420,17 @@ def open_run(
             engine.close()
 
 
-def _open_learner(config: RunConfig, checkpoint: Path | None) -> Learner:
+def _open_learner(config: RunConfig, checkpoint: Path | None, ranks: Ranks) -> Learner:
     device = best_device()
+    place = device if ranks.size == 1 else torch.device("cpu")  # what is sharded goes to its device in pieces
     if config.lora_rank:
-        base = load_model(config.model, device, torch.float32)
+        base = load_model(config.model, place, torch.float32)
         if checkpoint is None:
             model = add_adapters(base, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
         else:
             model = load_adapters(base, checkpoint)
     else:
-        model = load_model(config.model if checkpoint is None else checkpoint, device, torch.float32)
+        model = load_model(config.model if checkpoint is None else checkpoint, place, torch.float32)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
@@ -408,6 +441,7 @@ def _open_learner(config: RunConfig, checkpoint: Path | None) -> Learner:
         total_updates=config.steps * config.updates_per_step,
         token_budget=config.token_budget,
         device=device,
+        ranks=ranks,
     )
 
 

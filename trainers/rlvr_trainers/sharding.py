@@ -88,7 +88,7 @@ class _Root(nn.Module):
 
 def shard(model: Any, ranks: Ranks, device: torch.device) -> nn.Module:
     """Shard a Hugging Face model in place, a group of weights for each layer and one for the rest; returns what runs it."""
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = ranks.mesh(device.type)
     root = _Root(model)
@@ -97,7 +97,7 @@ def shard(model: Any, ranks: Ranks, device: torch.device) -> nn.Module:
     # Gathered again in the backward pass: left whole after a forward, its weights would hide the sharded ones.
     fully_shard(root, mesh=mesh, reshard_after_forward=True)
     for module in root.modules():
-        if hasattr(module, "set_gradient_divide_factor"):
+        if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo cannot scale while it sums
     return root
@@ -130,10 +130,10 @@ def balanced_rows(lengths_B: Tensor, parts: int) -> list[Tensor]:
 def whole(tensor: Tensor) -> Tensor:
     """The tensor whose piece this is, gathered from all ranks, which all have to ask; itself where it is not in pieces."""
     full = getattr(tensor, "full_tensor", None)
-    return tensor if full is None else full()  # type: ignore[no-any-return]
+    return tensor if full is None else full()
 
 
 def local(tensor: Tensor) -> Tensor:
     """This rank's piece; the tensor itself where it is not in pieces."""
     piece = getattr(tensor, "to_local", None)
-    return tensor if piece is None else piece()  # type: ignore[no-any-return]
+    return tensor if piece is None else piece()

@@ -1,0 +1,100 @@
+"""`rlvr train --nproc N --nodes M`: torchrun's own launcher, and what becomes of its ranks when one of them fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from rlvr.cli import FAILED, USAGE
+from rlvr.errors import ConfigError, RlvrError
+from rlvr_trainers.distributed import Ranks, close_ranks, open_ranks
+from rlvr_trainers.health import TrainingError
+
+
+def train_arguments(
+    recipe: Path | None,
+    words: Sequence[str],
+    *,
+    resume: Path | None,
+    replay: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> list[str]:
+    """The command line that each rank runs."""
+    options = [("--resume", resume), ("--replay", replay)]
+    return [
+        "train",
+        *(f"{name}={value}" for name, value in options if value is not None),
+        *(["--quiet"] if quiet else []),
+        *(["--json"] if as_json else []),
+        *([str(recipe)] if recipe is not None else []),
+        *words,
+    ]
+
+
+def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: str = "") -> int:
+    """Run `rlvr ARGUMENTS` on nproc ranks of this machine, together with those of `nodes - 1` others; the exit code.
+
+    A rank that ends by itself has said why. Raises TrainingError for one that was killed, ConfigError for several machines
+    without a place to meet.
+    """
+    if nodes > 1 and not rendezvous:
+        raise ConfigError(f"nodes is {nodes}, but the machines do not know where to meet; give --rendezvous HOST:PORT")
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it is said below, in one sentence
+    # More threads than processors would only get into each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=nproc,
+        run_id="rlvr",
+        rdzv_backend="c10d",
+        rdzv_endpoint=rendezvous or "127.0.0.1:0",
+        max_restarts=0,
+        monitor_interval=0.2,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "rlvr", *arguments)
+    except ChildFailedError as fault:
+        return _verdict(list(fault.failures.items()), nproc * nodes)
+    return 0
+
+
+def _verdict(failures: list[tuple[Any, Any]], size: int) -> int:
+    """The exit code of ranks that ended by themselves; an error for one that was killed from outside.
+
+    The launcher itself ends the others by SIGTERM, and those that notice first lose their connection.
+    """
+    for rank, failure in failures:
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
+            name = signal.Signals(-failure.exitcode).name
+            raise TrainingError(
+                f"rank {rank} of {size} (process {failure.pid}) was killed by {name}; the others were stopped. Its machine may "
+                "have run out of memory. The checkpoints are intact: add --resume and the run folder to go on from the last "
+                "one, with as many processes as you like"
+            )
+    return max((failure.exitcode for _, failure in failures if failure.exitcode > 0), default=FAILED)
+
+
+@contextmanager
+def one_voice() -> Iterator[Ranks]:
+    """This process among the ranks it was launched with. What several of them fail of is said by the first that does."""
+    try:
+        ranks = open_ranks()
+        yield ranks
+    except RlvrError as fault:
+        if open_ranks().first_to_say(str(fault)):
+            raise
+        raise typer.Exit(USAGE if isinstance(fault, ConfigError) else FAILED) from None
+    close_ranks()
