@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "group_size": 8,
     "learning_rate": 3e-4,
     "max_grad_norm": 1.0,
-    "max_steps": 220,
+    "max_steps": 180,
     "goal": 0.9,
     "goal_window": 5,
 }

@@ -123,6 +123,9 @@ def test_what_cannot_be_sampled_is_refused():
     rows = EnvConfig("test/ten-rows-v0")
     with pytest.raises(ConfigError, match=r"prompts_per_step is 11 .* 10 training tasks"):
         sampler(rows).check(11)
+    with pytest.raises(ConfigError, match=r"is 16, of which 12 are its share, .* 10 training tasks.* to 13 or fewer"):
+        sampler(replace(rows, weight=3.0), EnvConfig("test/levels-v0")).check(16)
+    sampler(replace(rows, weight=3.0), EnvConfig("test/levels-v0")).check(13)
     with pytest.raises(ConfigError, match="0 levels; a curriculum needs"):
         sampler(replace(rows, curriculum=True))
     with pytest.raises(ConfigError, match="drop_solved would never"):

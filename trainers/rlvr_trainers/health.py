@@ -31,6 +31,7 @@ class Alarms:
     """Watches a run's metrics. Each alarm sounds once; all that they remember is in `state_dict`."""
 
     def __init__(self) -> None:
+        self._first: list[dict[str, float]] = []
         self._recent: list[dict[str, float]] = []
         self._evals: list[dict[str, float]] = []
         self._dead_steps = 0
@@ -63,9 +64,15 @@ class Alarms:
                 "is learned. Near 0 the tasks are too hard or the format is never met: start from a better model or an easier "
                 "level. Near 1 they are too easy but for a few: take a harder level, or set refill_rounds"
             )
-        self._recent = [*self._recent, {k: v for k, v in metrics.items() if k in _WATCHED or k.startswith("part/")}][
-            -RECENT:
-        ]
+        if metrics["length_mean"] <= 1 < max_tokens and metrics["accuracy"] == 0:
+            self._sound(
+                "empty_answers",
+                f"no answer of step {metrics.get('step', 0):.0f} has a token but its end, and none is right. The model may not know "
+                "the prompt's format, or have collapsed: read the rollouts, and start from a checkpoint before",
+            )
+        row = {k: v for k, v in metrics.items() if k in _WATCHED or k.startswith("part/")}
+        self._first = [*self._first, row][: RECENT // 2]
+        self._recent = [*self._recent, row][-RECENT:]
         if len(self._recent) == RECENT:
             self._look_back(max_tokens, moving=moving)
 
@@ -86,6 +93,7 @@ class Alarms:
     def state_dict(self) -> dict[str, Any]:
         """Plain values; the inverse of `load_state_dict`."""
         return {
+            "first": self._first,
             "recent": self._recent,
             "evals": self._evals,
             "dead_steps": self._dead_steps,
@@ -95,7 +103,7 @@ class Alarms:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on watching where `state_dict` was taken."""
-        self._recent, self._evals = list(state["recent"]), list(state["evals"])
+        self._first, self._recent, self._evals = (list(state[name]) for name in ("first", "recent", "evals"))
         self._dead_steps, self._right_steps = state["dead_steps"], state["right_steps"]
         self._sounded = list(state["sounded"])
 
@@ -111,29 +119,34 @@ class Alarms:
                 "constant_reward", f"the mean reward was {rewards[-1]:.3g} in each of the last {RECENT} steps. {advice}"
             )
         half = RECENT // 2
-        early, late = self._recent[:half], self._recent[half:]
-        accuracy = [_mean([row["accuracy"] for row in part]) for part in (early, late)]
+        late = self._recent[half:]
+        # What creeps shows against the beginning, what jumps against the steps before.
+        for early in (self._first, self._recent[:half]):
+            self._compare(early, late)
+        length, before = (_mean([row["length_mean"] for row in rows]) for rows in (late, self._first))
+        if length > 0.9 * max_tokens and before < length:
+            self._sound(
+                "length_at_cap",
+                f"answers grew from {before:.0f} to {length:.0f} of max_tokens = {max_tokens} tokens, where they are cut off. "
+                "Raise max_tokens, or set overlong_buffer so that length costs something before the cut",
+            )
+
+    def _compare(self, early: Sequence[Mapping[str, float]], late: Sequence[Mapping[str, float]]) -> None:
+        accuracy = [_mean([row["accuracy"] for row in rows]) for rows in (early, late)]
         for name in late[-1]:
-            if name.startswith("part/") and all(name in row for row in self._recent):
+            if name.startswith("part/") and all(name in row for row in (*early, *late)):
                 part = [_mean([row[name] for row in rows]) for rows in (early, late)]
                 if part[1] > part[0] + 0.2 and accuracy[1] <= accuracy[0] + 0.01:
                     self._sound(
                         f"{name}_without_accuracy",
-                        f"{name} rose from {part[0]:.3f} to {part[1]:.3f} over {RECENT} steps while accuracy stayed at "
+                        f"{name} rose from {part[0]:.3f} to {part[1]:.3f} while accuracy went from {accuracy[0]:.3f} to "
                         f"{accuracy[1]:.3f}. If it has a weight, the model may be learning the form alone; lower part_weights",
                     )
-        length = _mean([row["length_mean"] for row in late])
-        if length > 0.9 * max_tokens and _mean([row["length_mean"] for row in early]) < length:
-            self._sound(
-                "length_at_cap",
-                f"answers grew to {length:.0f} of max_tokens = {max_tokens} tokens, where they are cut off. Raise max_tokens, or "
-                "set overlong_buffer so that length costs something before the cut",
-            )
 
     def _sound(self, name: str, text: str) -> None:
         if name not in self._sounded:
             self._sounded.append(name)
-            warnings.warn(f"{name}: {text}", TrainingWarning, stacklevel=4)
+            warnings.warn(f"{name}: {text}", TrainingWarning, stacklevel=2)
 
 
 class WeightWatch:

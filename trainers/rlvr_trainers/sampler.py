@@ -95,12 +95,14 @@ class TaskSampler:
 
     def check(self, count: int) -> None:
         """Raises ConfigError if one step would ask the same prompt twice."""
+        total_weight = sum(stream.env.weight for stream in self._streams)
         for stream in self._streams:
-            size = stream.size()
-            if size is not None and len(self._streams) == 1 and count > size:
+            size, share = stream.size(), round(count * stream.env.weight / total_weight)
+            if size is not None and share > size:
+                of_them = f", of which {share} are its share," if len(self._streams) > 1 else ""
                 raise ConfigError(
-                    f"prompts_per_step is {count} and {stream.env.id} has {size} training tasks; a step would repeat some. "
-                    f"Set prompts_per_step to {size} or fewer"
+                    f"prompts_per_step is {count}{of_them} and {stream.env.id} has {size} training tasks; a step would repeat "
+                    f"some. Set prompts_per_step to {int(size * total_weight / stream.env.weight)} or fewer"
                 )
 
     def observe(self, task: Task, mean_reward: float) -> None:
