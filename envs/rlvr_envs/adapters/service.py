@@ -140,8 +140,11 @@ def serve(
     token: Annotated[str | None, typer.Option(envvar="RLVR_TOKEN", help="Token that clients must send.")] = None,
     workers: Annotated[int, typer.Option(help="Scoring processes.")] = 2,
     timeout_s: Annotated[float, typer.Option(help="Seconds an item may take.")] = 5.0,
+    openenv: Annotated[str | None, typer.Option(help="Serve episodes of this id over OpenEnv's protocol.")] = None,
 ) -> None:
     """Serve tasks and verdicts over HTTP. Beyond this machine it asks for a token."""
+    if openenv is not None and host not in LOOPBACK:
+        raise ConfigError(f"OpenEnv's protocol has no token, so {host} would be open to all; keep to 127.0.0.1")
     if host not in LOOPBACK and not token:
         raise ConfigError(f"host is {host}, which others can reach; set --token, or keep to 127.0.0.1")
     try:
@@ -149,4 +152,10 @@ def serve(
     except ImportError as fault:
         raise ConfigError("serving needs Starlette and uvicorn: pip install 'rlvr[view]'") from fault
     with ScoringPool(workers, timeout_s) as pool:
-        uvicorn.run(make_app(pool, token), host=host, port=port, log_level="warning")
+        if openenv is None:
+            app = make_app(pool, token)
+        else:
+            from rlvr_envs.adapters.openenv import make_openenv
+
+            app = make_openenv(openenv, pool=pool)
+        uvicorn.run(app, host=host, port=port, log_level="warning")
