@@ -271,6 +271,13 @@ def test_a_run_of_another_algorithm_is_not_taken_up(tiny_model, last_letter, tmp
         train_ppo(replace(config, steps=2), resume=True, quiet=True)
 
 
+def test_stored_answers_can_be_trained_on_again(tiny_model, last_letter, tmp_path):
+    config = small(tiny_model, last_letter, tmp_path / "run", importance="none")
+    first = train_ppo(config, quiet=True)
+    again = train_ppo(replace(config, out=str(tmp_path / "again"), replay=str(tmp_path / "run")), quiet=True)
+    assert same(weights(first.model), weights(again.model))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:all_groups_dead")
 def test_groups_too_are_held_near_a_target_and_go_on_from_any_update(tiny_model, last_letter, tmp_path):

@@ -14,7 +14,7 @@ from rlvr.cli import run
 from rlvr.errors import ConfigError
 from rlvr.tracking import read_metrics
 from rlvr_trainers.checkpoint import list_checkpoints
-from rlvr_trainers.recipe import load_recipe
+from rlvr_trainers.recipe import load_recipe, sampling_stage
 
 RECIPE = """
 env = "math/arithmetic-v0"
@@ -85,14 +85,31 @@ def test_the_command_builds_trains_evaluates_and_goes_on_where_it_was_cut_off(re
     assert all((weights[name] == again[name]).all() for name in weights)
     assert list_checkpoints(out / "sft" / "checkpoints") == [before, start]
     # Another recipe starts from what a stage of this one left; the folder of a run stands for its newest checkpoint.
-    (tmp_path / "next.toml").write_text(f'model = "{out / "sft"}"\n[grpo]\nenv = "math/arithmetic-v0"\n')
+    head, _, rest = RECIPE.partition("[build]")
+    grpo = rest.partition("[grpo]")[2]
+    (tmp_path / "next.toml").write_text(f'model = "{out / "sft"}"\n{head}\n[grpo]{grpo}')
     assert load_recipe(tmp_path / "next.toml").stages[0].config.model == str(start)
+    # What was sampled can be trained on again, without an engine, and gives the same weights.
+    words = [f"out={tmp_path / 'replayed'}", "grpo.seed=2", "grpo.importance=none", "grpo.engine=vllm", "--quiet"]
+    assert run(["train", str(tmp_path / "next.toml"), *words, "--replay", str(out)]) == 0
+    (last,) = list_checkpoints(tmp_path / "replayed" / "checkpoints")
+    replayed = load_file(last / "model.safetensors")
+    assert all((weights[name] == replayed[name]).all() for name in weights)
     # A finished run has nothing to resume, and a second run must not mix with it.
     assert run(["train", "--resume", str(out), "--quiet"]) == 2
     assert run(["train", str(recipe), f"out={out}"]) == 2
     assert "--resume" in capsys.readouterr().err
     assert run(["rollouts", str(out), "--step", "1", "--n", "2"]) == 0
     assert capsys.readouterr().out.count("=> reward") == 2
+
+
+def test_what_is_replayed_is_the_stage_that_samples(recipe, tmp_path):
+    assert sampling_stage(recipe) == "grpo"
+    (tmp_path / "ppo.toml").write_text("[sft]\n[ppo]\n")
+    assert sampling_stage(tmp_path / "ppo.toml") == "ppo"
+    (tmp_path / "sft.toml").write_text("[sft]\n")
+    with pytest.raises(ConfigError, match="samples nothing that a replay"):
+        sampling_stage(tmp_path / "sft.toml")
 
 
 def test_settings_above_the_tables_reach_every_stage_and_words_win(recipe):

@@ -54,7 +54,7 @@ def _train(
     as_json: bool,
     main: bool,
 ) -> None:
-    from rlvr_trainers.recipe import load_recipe, recipe_of_run, run_recipe
+    from rlvr_trainers.recipe import load_recipe, recipe_of_run, run_recipe, sampling_stage
 
     if resume is not None:
         if recipe is not None:
@@ -64,7 +64,7 @@ def _train(
     if recipe is None:
         raise ConfigError("give a recipe to train by, or --resume with the folder of a run")
     if replay is not None:
-        given.append(f"grpo.replay={json.dumps(str(replay))}")
+        given.append(f"{sampling_stage(recipe)}.replay={json.dumps(str(replay))}")
     _silence_libraries()
     begin, processor = time.perf_counter(), time.process_time()
     loaded = load_recipe(recipe, given)
@@ -77,7 +77,7 @@ def _train(
         from rlvr_trainers.report import write_report
 
         facts |= {"accuracy_before": before, "accuracy_after": result.accuracy_after}
-        facts["report"] = str(write_report(loaded.out))
+        facts |= {"ended": result.ended, "report": str(write_report(loaded.out))}
     if as_json:
         print(json.dumps(facts, indent=2))
         return

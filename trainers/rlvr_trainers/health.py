@@ -67,8 +67,8 @@ class Alarms:
         if metrics["length_mean"] <= 1 < max_tokens and metrics["accuracy"] == 0:
             self._sound(
                 "empty_answers",
-                f"no answer of step {metrics.get('step', 0):.0f} has a token but its end, and none is right. The model may not know "
-                "the prompt's format, or have collapsed: read the rollouts, and start from a checkpoint before",
+                f"no answer of step {metrics.get('step', 0):.0f} has a token but its end, and none is right. The model may not "
+                "know the prompt's format, or have collapsed: read the rollouts, and start from a checkpoint before",
             )
         row = {k: v for k, v in metrics.items() if k in _WATCHED or k.startswith("part/")}
         self._first = [*self._first, row][: RECENT // 2]

@@ -182,6 +182,15 @@ def _train(stage: Stage, config: Any, ranks: Ranks, *, resume: bool, quiet: bool
     return run() if stage.name in ON_ALL_RANKS else ranks.on_main(run)
 
 
+def sampling_stage(path: Path) -> str:
+    """The last stage of a recipe that samples, and may train on stored rollouts instead. Raises ConfigError if none does."""
+    values = read_toml(path)
+    for name in reversed(STAGES):
+        if name in values and "replay" in _settings(name):
+            return name
+    raise ConfigError(f"{path} has no [grpo] or [ppo] table, so it samples nothing that a replay could stand in for")
+
+
 def recipe_of_run(run: Path) -> Path:
     """The recipe that a run folder was made from. Raises ConfigError if it holds none."""
     for name in ("recipe.toml", "config.toml"):

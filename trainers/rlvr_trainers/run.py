@@ -397,9 +397,10 @@ def open_run(
     owned = engine is None
     try:
         if engine is None:
-            options = dict(config.engine_options)
+            # A replay samples nothing, and what it evaluates the policy itself can answer.
+            name, options = ("transformers", {}) if config.replay else (config.engine, dict(config.engine_options))
             engine, shared = open_engine(
-                config.engine, learner.model, tokenizer, path=config.model, options=options, ranks=ranks
+                name, learner.model, tokenizer, path=config.model, options=options, ranks=ranks
             )
         else:
             shared = False
