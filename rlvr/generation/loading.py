@@ -25,7 +25,7 @@ def load_tokenizer(path: str | Path) -> Any:
     """The tokenizer that lies beside a model. Raises ConfigError if there is none."""
     from transformers import AutoTokenizer
 
-    folder = _existing(path)
+    folder = _existing(path, "config.json", "adapter_config.json")
     # Checked by hand: from a configuration alone transformers builds a tokenizer that knows no words.
     if folder is not None and not any((folder / name).exists() for name in _TOKENIZER_FILES):
         raise ConfigError(
@@ -89,11 +89,11 @@ def merged_end_ids(configured: Any, tokenizer: Any) -> list[int]:
     return sorted(end for end in ends if end is not None)
 
 
-def _existing(path: str | Path) -> Path | None:
-    """The folder, or None for a hub name. A path that looks like a folder must be one."""
+def _existing(path: str | Path, *one_of: str) -> Path | None:
+    """The folder, or None for a hub name. A path that looks like a folder must be one, with a `config.json` or `one_of` in it."""
     folder = Path(path)
     if folder.is_dir():
-        if not (folder / "config.json").exists():
+        if not any((folder / name).exists() for name in one_of or ("config.json",)):
             raise ConfigError(f"folder {str(path)!r} holds no model: there is no config.json in it")
         return folder
     text = str(path)

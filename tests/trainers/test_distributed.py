@@ -1,15 +1,18 @@
-"""Several ranks make the same model as one: the same losses, the same weights, the same checkpoints."""
+"""Several ranks make the same model as one: the same rollouts, losses, weights and checkpoints."""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
+import shutil
 import socket
 import subprocess
 import sys
-import textwrap
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +20,27 @@ from safetensors.torch import load_file
 
 from rlvr.tracking import read_metrics, read_rollouts
 from rlvr_trainers import losses
-from rlvr_trainers.checkpoint import latest_checkpoint
+from rlvr_trainers.checkpoint import latest_checkpoint, list_checkpoints
 from rlvr_trainers.sharding import balanced_rows
 
+PROGRAM = Path(__file__).with_name("ranks_program.py")
 TOLERANCE = 1e-5
-"""Largest difference of a float32 weight after 20 updates: sums over rows are taken in another order."""
+"""Largest difference of a float32 weight after 20 steps: sums over rows are taken in another order."""
+COMMON = {
+    "env": "test/sum-v0", "prompts_per_step": 8, "max_tokens": 4, "scoring_workers": 1, "seed": 3, "learning_rate": 1e-3,
+}  # fmt: skip
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "grpo": ("grpo", {"steps": 20, "group_size": 4, "eval_tasks": 6, "checkpoint_every": 10, "keep_checkpoints": 9}),
+    "ppo": ("ppo", {"steps": 20, "prompts_per_step": 32, "critic_learning_rate": 1e-3, "num_minibatches": 2,
+                    "checkpoint_every": 19, "keep_checkpoints": 9, "kl_coef": 0.05}),
+    "shared": ("ppo", {"steps": 3, "prompts_per_step": 32, "critic": "shared", "critic_learning_rate": 1e-3,
+                       "value_pretraining_steps": 1, "checkpoint_every": 2}),
+    "full_kl": ("ppo", {"steps": 2, "prompts_per_step": 16, "kl_coef": 0.1, "kl_kind": "full", "num_iterations": 2}),
+    "lora": ("grpo", {"steps": 4, "group_size": 4, "lora_rank": 2, "checkpoint_every": 2, "keep_checkpoints": 9}),
+    "checkpointing": ("grpo", {"steps": 3, "group_size": 4, "gradient_checkpointing": True, "token_budget": 60}),
+}  # fmt: skip
+WEIGHTS = {"lora": "adapter_model.safetensors"}
+"""Where they are not in `model.safetensors`."""
 
 
 def environment(rank: int, size: int, port: int) -> dict[str, str]:
@@ -36,19 +55,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run_ranks(program: str, *arguments: object, size: int = 2) -> list[str]:
-    """Run a program on `size` ranks (one: without any variable of a launcher); their outputs."""
+def on_two_ranks(*arguments: object) -> list[str]:
+    """Run the program of this test on two ranks; what they printed."""
     port = free_port()
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
-            env=environment(rank, size, port) if size > 1 else {**os.environ, "OMP_NUM_THREADS": "1"},
+            [sys.executable, PROGRAM, *map(str, arguments)], env=environment(rank, 2, port),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
-        for rank in range(size)
+        for rank in range(2)
     ]  # fmt: skip
     try:
-        replies = [rank.communicate(timeout=240) for rank in ranks]
+        replies = [rank.communicate(timeout=400) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
@@ -57,11 +75,55 @@ def run_ranks(program: str, *arguments: object, size: int = 2) -> list[str]:
     return [out for out, _ in replies]
 
 
+def in_this_process(name: str, *arguments: object) -> None:
+    """Run the same program as the only process of its run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        runpy.run_path(str(PROGRAM))[name](*map(str, arguments))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def runs_in(root: Path, model: Path, names: Sequence[str], resume: bool = False) -> str:
+    return json.dumps([
+        (CASES[name][0], resume, {**COMMON, "model": str(model), "out": str(root / name), **CASES[name][1]})
+        for name in names
+    ])  # fmt: skip
+
+
 def apart(one: Path, other: Path) -> float:
     """The largest difference between two safetensors files of the same weights."""
     a, b = load_file(one), load_file(other)
     assert a.keys() == b.keys()
     return max(float((a[name] - b[name]).abs().max()) for name in a)
+
+
+def weights(run: Path) -> Path:
+    return latest_checkpoint(run) / WEIGHTS.get(run.name, "model.safetensors")
+
+
+def first_weights(run: Path) -> Path:
+    """The weights that a run started from."""
+    config = tomllib.loads((run / "config.toml").read_text())
+    return Path(next(table["model"] for table in config.values() if isinstance(table, dict))) / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tiny_model, tmp_path_factory) -> Path:
+    """All cases, run on two ranks."""
+    root = tmp_path_factory.mktemp("two")
+    first, second = on_two_ranks("runs", runs_in(root, tiny_model, list(CASES)))
+    assert first == second
+    return root
+
+
+@pytest.fixture(scope="module")
+def one_process(tiny_model, tmp_path_factory) -> Path:
+    """The same, run on one."""
+    root = tmp_path_factory.mktemp("one")
+    in_this_process("runs", runs_in(root, tiny_model, list(CASES)))
+    return root
 
 
 def test_rows_are_shared_out_by_tokens_and_each_row_once():
@@ -72,63 +134,11 @@ def test_rows_are_shared_out_by_tokens_and_each_row_once():
     assert [len(rows) for rows in balanced_rows(torch.tensor([4]), 2)] == [1, 0]
 
 
-UPDATES = """
-    import sys
-    import torch
-    from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM
-    from rlvr_trainers import losses
-    from rlvr_trainers.batch import Batch
-    from rlvr_trainers.distributed import close_ranks, open_ranks
-    from rlvr_trainers.learner import Learner
-    from rlvr_trainers.optimizer import OptimizerConfig
-    from rlvr_trainers.sharding import whole
-
-    ranks, results = open_ranks(), {}
-    for kind in losses.POLICY_LOSSES:
-        for rows, budget in ((9, 10_000), (1, 10_000), (9, 30)):  # also: fewer rows than ranks, unequally many micro-batches
-            generator = torch.Generator().manual_seed(rows)
-            lengths = torch.randint(4, 15, (rows,), generator=generator).tolist()
-            batch = Batch.from_rows(
-                [torch.randint(3, 12, (length,), generator=generator).tolist() for length in lengths],
-                [[place >= 2 for place in range(length)] for length in lengths],
-                per_row={"advantages": torch.randn(rows, generator=generator).tolist()},
-            )
-            learner = Learner(
-                AutoModelForCausalLM.from_pretrained(sys.argv[1]), OptimizerConfig(learning_rate=1e-2), total_updates=1,
-                token_budget=budget, ranks=ranks,
-            )
-            noise_BT = 0.3 * torch.randn(batch.token_ids_BT.shape, generator=generator)
-            batch = batch.with_fields(old_logprobs=torch.where(batch.mask_BT, learner.logprobs(batch) + noise_BT, 0.0))
-            num_items = float(losses.denominator(kind, batch.mask_BT))
-
-            def loss(micro, logprobs_BT, entropy_BT):
-                value = losses.policy_loss(
-                    kind, logprobs_BT=logprobs_BT, old_logprobs_BT=micro.fields["old_logprobs"], num_items=num_items,
-                    advantages=micro.fields["advantages"], mask_BT=micro.mask_BT, max_length=16,
-                    delta=3.0 if kind == "two_sided" else None,
-                )
-                return value, {"entropy": entropy_BT.sum()}
-
-            metrics = learner.update(batch, loss)
-            name = f"{kind}/{rows}/{budget}"
-            results[f"{name}/old"] = batch.fields["old_logprobs"]
-            results[f"{name}/metrics"] = torch.tensor([metrics[key] for key in sorted(metrics)])
-            # The first moment is a tenth of the clipped gradient; Adam's step itself would hide its size.
-            for number, parameter in enumerate(learner.optimizer.parameters):
-                moment = learner.optimizer._adamw.state[parameter]["exp_avg"]
-                results[f"{name}/gradient{number}"] = 10 * whole(moment)
-    if ranks.main:
-        save_file(results, sys.argv[2])
-    close_ranks()
-"""
-
-
 @pytest.mark.slow
 def test_one_update_is_the_same_on_one_and_on_two_ranks_for_every_loss(tiny_model, tmp_path):
-    for size in (1, 2):
-        run_ranks(UPDATES, tiny_model, tmp_path / f"{size}.safetensors", size=size)
-    one, two = (load_file(tmp_path / f"{size}.safetensors") for size in (1, 2))
+    in_this_process("updates", tiny_model, tmp_path / "one.safetensors")
+    on_two_ranks("updates", tiny_model, tmp_path / "two.safetensors")
+    one, two = (load_file(tmp_path / f"{size}.safetensors") for size in ("one", "two"))
     assert one.keys() == two.keys()
     assert sum("/metrics" in name for name in one) == 3 * len(losses.POLICY_LOSSES)
     for name in one:
@@ -136,64 +146,6 @@ def test_one_update_is_the_same_on_one_and_on_two_ranks_for_every_loss(tiny_mode
             two[name], one[name], atol=1e-6, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
         )
     assert all(one[name].abs().max() > 1e-3 for name in one if "/9/" in name and "gradient" in name)
-
-
-RUNS = """
-    import json, sys
-    import rlvr
-    from rlvr_trainers import GRPOConfig, PPOConfig, train_grpo, train_ppo
-    from rlvr_trainers.distributed import close_ranks, open_ranks
-
-    @rlvr.register("test/sum-v0")
-    def sum_task(rng):
-        return rlvr.Task("".join(rng.choice("abcd") for _ in range(4)))
-
-    @sum_task.verifier
-    def check(task, text):  # whatever is said, some answers earn more than others
-        return rlvr.Score((sum(map(ord, task.prompt + text)) % 5) / 4)
-
-    for algorithm, resume, settings in json.loads(sys.argv[1]):
-        train, config = (train_grpo, GRPOConfig) if algorithm == "grpo" else (train_ppo, PPOConfig)
-        result = train(config(**settings), resume=resume, quiet=True)
-        print(json.dumps({"out": str(result.out), "reward": result.metrics["reward"]}), flush=True)
-    close_ranks()
-"""
-COMMON = {
-    "env": "test/sum-v0", "prompts_per_step": 8, "max_tokens": 4, "scoring_workers": 1, "seed": 3,
-    "learning_rate": 1e-3, "temperature": 1.0,
-}  # fmt: skip
-CASES: dict[str, tuple[str, dict[str, object]]] = {
-    "grpo": ("grpo", {"steps": 20, "group_size": 4, "eval_tasks": 6, "checkpoint_every": 10, "keep_checkpoints": 9}),
-    "ppo": ("ppo", {"steps": 20, "prompts_per_step": 32, "critic_learning_rate": 1e-3, "num_minibatches": 2,
-                    "checkpoint_every": 20, "keep_checkpoints": 9, "kl_coef": 0.05}),
-    "shared": ("ppo", {"steps": 4, "prompts_per_step": 48, "critic": "shared", "critic_learning_rate": 1e-3, "value_pretraining_steps": 1}),
-}  # fmt: skip
-
-
-def runs_in(
-    root: Path, model: Path, names: list[str], resume: bool = False
-) -> list[tuple[str, bool, dict[str, object]]]:
-    return [
-        (CASES[name][0], resume, {**COMMON, "model": str(model), "out": str(root / name), **CASES[name][1]})
-        for name in names
-    ]
-
-
-@pytest.fixture(scope="module")
-def two_ranks(tiny_model, tmp_path_factory) -> Path:
-    """All cases, run on two ranks."""
-    root = tmp_path_factory.mktemp("two")
-    first, second = run_ranks(RUNS, json.dumps(runs_in(root, tiny_model, list(CASES))))
-    assert first == second
-    return root
-
-
-@pytest.fixture(scope="module")
-def one_process(tiny_model, tmp_path_factory) -> Path:
-    """The same, run on one."""
-    root = tmp_path_factory.mktemp("one")
-    run_ranks(RUNS, json.dumps(runs_in(root, tiny_model, list(CASES))), size=1)
-    return root
 
 
 @pytest.mark.slow
@@ -212,14 +164,34 @@ def test_a_run_on_two_ranks_is_the_run_on_one(two_ranks, one_process, name):
         for key in ours:
             if not key.startswith(("time/", "tokens_per_s")):
                 assert theirs[key] == pytest.approx(ours[key], abs=1e-4, rel=1e-4), (ours["step"], key)
-    last = latest_checkpoint(one).name
-    assert apart(*(root / "checkpoints" / last / "model.safetensors" for root in (one, two))) < TOLERANCE
-    assert apart(tiny_weights(one), one / "checkpoints" / last / "model.safetensors") > 100 * TOLERANCE
+    assert apart(weights(one), weights(two)) < TOLERANCE
+    if name not in WEIGHTS:
+        assert apart(first_weights(one), weights(one)) > 100 * TOLERANCE
 
 
-def tiny_weights(run: Path) -> Path:
-    """The weights that a run started from."""
-    config = tomllib.loads((run / "config.toml").read_text())
-    return (
-        Path(next(iter(table["model"] for table in config.values() if isinstance(table, dict)))) / "model.safetensors"
-    )
+def cut_back(run: Path, out: Path) -> Path:
+    """A copy of a run as it was when its first checkpoint had just been written."""
+    shutil.copytree(run, out)
+    for later in list_checkpoints(out / "checkpoints")[1:]:
+        shutil.rmtree(later)
+    return out
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_two_ranks_goes_on_on_one_and_one_of_one_on_two(two_ranks, one_process, tiny_model, tmp_path):
+    names = ["grpo", "ppo", "lora"]
+    for source, folder in ((two_ranks, "2 to 1"), (one_process, "1 to 2"), (two_ranks, "2 to 2")):
+        for name in names:
+            cut_back(source / name, tmp_path / folder / name)
+    pieces = tmp_path / "2 to 1" / "grpo" / "checkpoints" / "step-000010"
+    assert {path.name for path in pieces.glob("*.safetensors")} == {
+        "model.safetensors", "pieces-00000-of-00002.safetensors", "pieces-00001-of-00002.safetensors",
+    }  # fmt: skip
+    in_this_process("runs", runs_in(tmp_path / "2 to 1", tiny_model, names, resume=True))
+    on_two_ranks("runs", json.dumps([
+        run for folder in ("1 to 2", "2 to 2") for run in json.loads(runs_in(tmp_path / folder, tiny_model, names, resume=True))
+    ]))  # fmt: skip
+    for name in names:
+        for folder in ("2 to 1", "1 to 2"):
+            assert apart(weights(tmp_path / folder / name), weights(one_process / name)) < TOLERANCE, (folder, name)
+        assert apart(weights(tmp_path / "2 to 2" / name), weights(two_ranks / name)) == 0.0, name

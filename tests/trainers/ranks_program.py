@@ -1,0 +1,93 @@
+"""What each rank runs in test_distributed: `python ranks_program.py updates MODEL OUT` or `... runs JSON`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+import rlvr
+from rlvr import registry
+from rlvr_trainers import GRPOConfig, PPOConfig, losses, train_grpo, train_ppo
+from rlvr_trainers.batch import Batch
+from rlvr_trainers.distributed import close_ranks, open_ranks
+from rlvr_trainers.learner import Learner
+from rlvr_trainers.optimizer import OptimizerConfig
+from rlvr_trainers.sharding import whole
+
+
+def ragged(rows: int) -> Batch:
+    """Rows of 4 to 14 tokens."""
+    generator = torch.Generator().manual_seed(rows)
+    lengths = torch.randint(4, 15, (rows,), generator=generator).tolist()
+    return Batch.from_rows(
+        [torch.randint(3, 12, (length,), generator=generator).tolist() for length in lengths],
+        [[place >= 2 for place in range(length)] for length in lengths],
+        per_row={"advantages": torch.randn(rows, generator=generator).tolist()},
+    )
+
+
+def updates(model: str, out: str) -> None:
+    """One update by every loss; its metrics and its gradient go to a safetensors file."""
+    ranks, results = open_ranks(), {}
+    for kind in losses.POLICY_LOSSES:
+        for rows, budget in (
+            (9, 10_000),
+            (1, 10_000),
+            (9, 30),
+        ):  # also fewer rows than ranks, unequally many micro-batches
+            batch = ragged(rows)
+            learner = Learner(
+                AutoModelForCausalLM.from_pretrained(model), OptimizerConfig(learning_rate=1e-2), total_updates=1,
+                token_budget=budget, ranks=ranks,
+            )  # fmt: skip
+            noise_BT = 0.3 * torch.randn(batch.token_ids_BT.shape, generator=torch.Generator().manual_seed(0))
+            batch = batch.with_fields(old_logprobs=torch.where(batch.mask_BT, learner.logprobs(batch) + noise_BT, 0.0))
+            num_items = float(losses.denominator(kind, batch.mask_BT))
+
+            def loss(micro, logprobs_BT, entropy_BT, kind=kind, num_items=num_items):
+                value = losses.policy_loss(
+                    kind, logprobs_BT=logprobs_BT, old_logprobs_BT=micro.fields["old_logprobs"], num_items=num_items,
+                    advantages=micro.fields["advantages"], mask_BT=micro.mask_BT, max_length=16,
+                    delta=3.0 if kind == "two_sided" else None,
+                )  # fmt: skip
+                return value, {"entropy": entropy_BT.sum()}
+
+            metrics = learner.update(batch, loss)
+            name = f"{kind}/{rows}/{budget}"
+            results[f"{name}/old"] = batch.fields["old_logprobs"]
+            results[f"{name}/metrics"] = torch.tensor([metrics[key] for key in sorted(metrics)])
+            # The first moment is a tenth of the clipped gradient; Adam's step itself would hide its size.
+            for number, parameter in enumerate(learner.optimizer.parameters):
+                moment = learner.optimizer._adamw.state[parameter]["exp_avg"]
+                results[f"{name}/gradient{number}"] = 10 * whole(moment)
+    if ranks.main:
+        save_file(results, out)
+
+
+def runs(text: str) -> None:
+    """Training runs, one after the other: a list of [algorithm, resume, settings]."""
+
+    @rlvr.register("test/sum-v0")
+    def sum_task(rng):
+        return rlvr.Task("".join(rng.choice("abcd") for _ in range(4)))
+
+    @sum_task.verifier
+    def check(task, text):  # whatever is said, some answers earn more than others
+        return rlvr.Score((sum(map(ord, f"{task.prompt}{text}")) % 5) / 4)
+
+    try:
+        for algorithm, resume, settings in json.loads(text):
+            train, config = (train_grpo, GRPOConfig) if algorithm == "grpo" else (train_ppo, PPOConfig)
+            result = train(config(**settings), resume=resume, quiet=True)
+            print(json.dumps({"out": str(result.out), "reward": result.metrics["reward"]}), flush=True)
+    finally:
+        registry._specs.pop("test/sum-v0")
+
+
+if __name__ == "__main__":
+    {"updates": updates, "runs": runs}[sys.argv[1]](*sys.argv[2:])
+    close_ranks()
