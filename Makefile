@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt examples/plugin/pyproject
 QUICK := $(BIN)/rlvr eval -e math/arithmetic-v0:terms=2,digits=3,operators=+ --n 250 --k 4 --max-tokens 40 --engine transformers
 
 quickstart: setup
-	@if [ -d runs/quickstart/checkpoints/step-000100 ]; then echo "runs/quickstart is trained; going on to the board"; \
+	@if [ -d runs/quickstart/checkpoints/step-000150 ]; then echo "runs/quickstart is trained; going on to the board"; \
 	elif [ -d runs/quickstart ]; then $(BIN)/rlvr train --resume runs/quickstart; \
 	else $(BIN)/rlvr train trainers/recipes/quickstart.toml; fi
 	$(QUICK) runs/quickstart/sft --name before --out runs/before
