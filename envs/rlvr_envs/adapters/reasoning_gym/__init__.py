@@ -9,7 +9,6 @@ and all must be right. Tasks without a checkable answer, or whose stream depends
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from rlvr_envs.adapters.reasoning_gym import verdicts
 from rlvr_envs.adapters.reasoning_gym.items import LARGEST_INDEX, dataset, item
 from rlvr_envs.adapters.reasoning_gym.refused import REFUSED, refusal
 from rlvr_envs.adapters.reasoning_gym.verdicts import full_marks, strict
+from rlvr_envs.logic.arithmetic import parse
 
 __all__ = ["REFUSED", "dataset", "full_marks", "item", "refusal"]
 
@@ -74,9 +74,21 @@ def _bundle(questions: Sequence[Question]) -> rlvr.Task:
 def _draw(rng: random.Random, name: str, asked: Callable[[Question], bool]) -> tuple[int, Question]:
     while True:
         index = rng.randrange(LARGEST_INDEX)
-        question = item(name, index)
+        try:
+            question = item(name, index)
+        except RuntimeError:  # of some numbers reasoning-gym cannot make a question
+            continue
         if asked(question):
             return index, question
+
+
+def _not_shown(question: Question) -> bool:
+    """Whether the answer differs from what is given: else copying the question would be right."""
+    return str(question["answer"]) not in question["question"]
+
+
+def _in_plain_signs(question: Question) -> bool:
+    return parse(str(question["answer"])) is not None
 
 
 SAME_TEXT = strict(verdicts.same_text)
@@ -88,7 +100,7 @@ register("rg/aiw-v0", chance=0.4)
 register("rg/arc_1d-v0")
 register("rg/arc_agi-v0")
 register("rg/base_conversion-v0")
-register("rg/basic_arithmetic-v0")
+register("rg/basic_arithmetic-v0", chance=0.05)
 register("rg/bf-v0")
 register("rg/binary_alternation-v0", chance=0.4)
 register("rg/binary_matrix-v0", verify=SAME_TEXT)
@@ -102,7 +114,7 @@ register("rg/color_cube_rotation-v0", chance=0.3)
 register("rg/complex_arithmetic-v0", verify=strict(verdicts.same_complex))
 register("rg/count_bits-v0", chance=0.3)
 register("rg/count_primes-v0")
-register("rg/countdown-v0", verify=strict(verdicts.makes_target), facts=["numbers", "target"])
+register("rg/countdown-v0", verify=strict(verdicts.makes_target), facts=["numbers", "target"], asked=_in_plain_signs)
 register("rg/course_schedule-v0", chance=0.05, together=6)
 register("rg/cryptarithm-v0")
 register("rg/decimal_arithmetic-v0")
@@ -111,11 +123,10 @@ register("rg/dice-v0")
 register("rg/emoji_mystery-v0")
 register("rg/family_relationships-v0", chance=0.4)
 register("rg/figlet_font-v0", verify=SAME_TEXT)
-register("rg/fraction_simplification-v0")
+register("rg/fraction_simplification-v0", verify=strict(verdicts.same_fraction))
 register("rg/game_of_life-v0", chance=0.15, verify=strict(verdicts.same_grid))
 register("rg/game_of_life_halting-v0", chance=0.05, together=5)
 register("rg/gcd-v0", chance=0.03, together=4)
-register("rg/graph_color-v0", gold=lambda question: json.dumps(question["metadata"]["possible_answer"]))
 register("rg/group_anagrams-v0")
 register("rg/gsm_symbolic-v0", verify=SAME_NUMBER)
 register("rg/jugs-v0", chance=0.3)
@@ -126,14 +137,12 @@ register("rg/lcm-v0")
 register("rg/leg_counting-v0")
 register("rg/letter_counting-v0", chance=0.4)
 register("rg/letter_jumble-v0", verify=SAME_TEXT)
-register("rg/list_functions-v0")
 register("rg/mahjong_puzzle-v0", chance=0.03, together=4)
 register("rg/manipulate_matrix-v0")
 register("rg/maze-v0", chance=0.03, together=3)
 register("rg/mini_sudoku-v0", chance=0.3)
 register("rg/modulo_grid-v0")
 register("rg/n_queens-v0", verify=strict(verdicts.queens), facts=["puzzle"])
-register("rg/needle_haystack-v0")
 register("rg/number_filtering-v0")
 register("rg/number_format-v0")
 register("rg/number_sequence-v0", chance=0.3)
@@ -153,7 +162,7 @@ register("rg/products-v0")
 register("rg/quantum_lock-v0")
 register("rg/rearc-v0")
 register("rg/rectangle_count-v0", chance=0.3)
-register("rg/rotate_matrix-v0")
+register("rg/rotate_matrix-v0", asked=_not_shown)
 register("rg/rotten_oranges-v0", chance=0.3, asked=lambda question: question["answer"] != "-1")
 register("rg/rubiks_cube-v0", gold=lambda question: str(question["metadata"]["example_correct_answer"]))
 register("rg/self_reference-v0", chance=0.4)
@@ -162,17 +171,16 @@ register("rg/shortest_path-v0", asked=lambda question: question["answer"] != "in
 register("rg/simple_equations-v0")
 register("rg/simple_geometry-v0")
 register("rg/simple_integration-v0", verify=strict(verdicts.antiderivative), facts=["integrand", "variable"])
-register("rg/sokoban-v0")
-register("rg/spell_backward-v0")
+register("rg/spell_backward-v0", verify=SAME_TEXT)
 register("rg/spiral_matrix-v0", verify=SAME_TEXT)
-register("rg/string_insertion-v0", verify=SAME_TEXT)
-register("rg/string_manipulation-v0")
+register("rg/string_insertion-v0", verify=SAME_TEXT, asked=_not_shown)
+register("rg/string_manipulation-v0", asked=_not_shown)
 register("rg/string_splitting-v0")
 register("rg/string_synthesis-v0")
 register("rg/sudoku-v0")
 register("rg/survo-v0")
-register("rg/syllogism-v0", chance=0.05, together=6)
-register("rg/time_intervals-v0")
+register("rg/syllogism-v0", chance=0.05, together=7)
+register("rg/time_intervals-v0", verify=SAME_TEXT)
 register("rg/tower_of_hanoi-v0")
 register("rg/tsumego-v0")
 register("rg/word_sequence_reversal-v0")

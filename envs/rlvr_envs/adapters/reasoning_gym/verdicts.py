@@ -24,7 +24,8 @@ from rlvr_envs.math.functions import function_of
 
 Rule = Callable[[str, rlvr.Task], bool]
 _NUMBER = re.compile(r"[-+]?\$?([0-9]{1,30}(?:,[0-9]{3})*(?:\.[0-9]{1,30})?|\.[0-9]{1,30})(?:/([0-9]{1,30}))?[%.]?")
-_COMPLEX = re.compile(r"([-+]?[0-9]{1,12}(?:\.[0-9]{1,12})?)([-+][0-9]{1,12}(?:\.[0-9]{1,12})?)[ij]")
+_COMPLEX = re.compile(r"(?:([-+]?[0-9.]{1,20})(?![0-9.ij]))?(?:([-+]?(?:[0-9.]{1,20})?)[ij])?")
+_FRACTION = re.compile(r"\$?(?:\\[dt]?frac\{(-?[0-9]{1,20})\}\{([0-9]{1,20})\}|(-?[0-9]{1,20})\s*/\s*([0-9]{1,20}))\$?")
 MAX_NESTING = 20
 
 
@@ -83,14 +84,36 @@ def number(text: str) -> Fraction | None:
 
 
 def same_complex(given: str, task: rlvr.Task) -> bool:
-    """A complex number `a + bi` in decimals, with the gold answer's exact value."""
-    values = []
+    """A complex number such as `2 - 3i`, `-4` or `i` in decimals, with the gold answer's exact value."""
+    value = complex_number(given)
+    return value is not None and value == complex_number(str(task.answer))
+
+
+def complex_number(text: str) -> tuple[Fraction, Fraction] | None:
+    """Real and imaginary part, or None if the text is anything else."""
+    match = _COMPLEX.fullmatch("".join(text.split()).replace("−", "-"))
+    if match is None or not any(part is not None for part in match.groups()):
+        return None
+    real, imaginary = match[1] or "0", match[2] if match[2] is not None else "0"
+    if imaginary in ("", "+", "-"):
+        imaginary += "1"
+    if match[1] is not None and match[2] is not None and imaginary[0] not in "+-":
+        return None
+    try:
+        return Fraction(real), Fraction(imaginary)
+    except ValueError:
+        return None
+
+
+def same_fraction(given: str, task: rlvr.Task) -> bool:
+    """The gold answer's numerator and denominator, in plain signs or in LaTeX: a value that is not reduced is wrong."""
+    parts = []
     for text in (given, str(task.answer)):
-        match = _COMPLEX.fullmatch("".join(text.split()).replace("−", "-"))
+        match = _FRACTION.fullmatch(text.strip())
         if match is None:
             return False
-        values.append((Fraction(match[1]), Fraction(match[2])))
-    return values[0] == values[1]
+        parts.append((int(match[1] or match[3]), int(match[2] or match[4])))
+    return parts[0] == parts[1]
 
 
 def same_factors(given: str, task: rlvr.Task) -> bool:
