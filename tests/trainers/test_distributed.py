@@ -6,9 +6,11 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +20,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rlvr.errors import ConfigError
 from rlvr.tracking import read_metrics, read_rollouts
 from rlvr_trainers import losses
 from rlvr_trainers.checkpoint import latest_checkpoint, list_checkpoints
+from rlvr_trainers.launch import launch
 from rlvr_trainers.sharding import balanced_rows
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
@@ -195,3 +199,80 @@ def test_a_checkpoint_of_two_ranks_goes_on_on_one_and_one_of_one_on_two(two_rank
         for folder in ("2 to 1", "1 to 2"):
             assert apart(weights(tmp_path / folder / name), weights(one_process / name)) < TOLERANCE, (folder, name)
         assert apart(weights(tmp_path / "2 to 2" / name), weights(two_ranks / name)) == 0.0, name
+
+
+RECIPE = """
+env = "math/arithmetic-v0"
+knobs = { terms = 2, digits = 1, operators = "+" }
+
+[build]
+layers = 1
+hidden = 32
+heads = 2
+
+[sft]
+steps = 2
+batch_size = 4
+examples = 8
+
+[grpo]
+steps = 5000
+prompts_per_step = 4
+group_size = 4
+max_tokens = 8
+checkpoint_every = 1
+scoring_workers = 1
+keep_dead_groups = true
+"""
+
+
+def rank_processes(launcher: int) -> dict[int, int]:
+    """Rank to process id, of those that a launcher has started."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        if parent == launcher:
+            found |= {int(text[5:]): int(folder.name) for text in variables if text.startswith(b"RANK=")}
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
+def test_a_killed_rank_is_one_error_and_the_run_goes_on_from_its_checkpoint(tmp_path):
+    recipe, out = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text(RECIPE)
+    rlvr = [sys.executable, "-m", "rlvr", "train"]
+    launcher = subprocess.Popen(
+        [*rlvr, str(recipe), f"out={json.dumps(str(out))}", "--nproc", "2"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 240
+    while len(list_checkpoints(out / "checkpoints")) < 2 and time.monotonic() < deadline and launcher.poll() is None:
+        time.sleep(0.1)
+    victims = rank_processes(launcher.pid)
+    assert sorted(victims) == [0, 1]
+    os.kill(victims[1], signal.SIGKILL)
+    _, errors = launcher.communicate(timeout=120)
+    assert launcher.returncode == 1
+    said = [line for line in errors.splitlines() if not line.startswith(("sft ", "grpo "))]
+    assert len(said) == 1, errors
+    assert said[0].startswith(f"rlvr: RankError: rank 1 of 2 (process {victims[1]}) was killed by SIGKILL")
+    done = len(read_metrics(out)) - 1  # the last step may have been cut off before its checkpoint
+    resumed = subprocess.run(
+        [*rlvr, "--resume", str(out), f"grpo.steps={done + 3}"], capture_output=True, text=True, timeout=240
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert [row["step"] for row in read_metrics(out)] == list(range(1, done + 4))
+    again = subprocess.run(
+        [*rlvr, str(recipe), f"out={json.dumps(str(out))}", "--nproc", "2"], capture_output=True, text=True
+    )
+    assert again.returncode == 2
+    assert again.stderr.count("holds a run already") == 1
+
+
+def test_several_machines_need_a_place_to_meet():
+    with pytest.raises(ConfigError, match="--rendezvous HOST:PORT"):
+        launch(["train"], nproc=1, nodes=2)

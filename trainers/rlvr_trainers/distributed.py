@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -28,6 +29,14 @@ STEP_TIMEOUT = timedelta(hours=1)
 WORK_TIMEOUT = timedelta(days=30)
 """Longest wait for what a rank does on its own: sampling, or a stage that the first rank runs alone. A rank that dies is
 noticed at once, by its closed connections and by the launcher."""
+LOST_SIGNS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "remote process exited",
+    "NCCL error",
+)
+"""In the messages of gloo and NCCL when the other end is gone."""
 LAUNCHER_VARIABLES = (
     "RANK",
     "LOCAL_RANK",
@@ -37,6 +46,10 @@ LAUNCHER_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
+
+
+class RankError(RlvrError):
+    """Another rank is gone, so none of them can go on."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,19 @@ class Ranks:
         for found in faults if self.size > 1 else [mine]:
             if found is not None:
                 raise found
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Raises RankError in place of what the transport says when another rank has gone."""
+        try:
+            yield
+        except RuntimeError as fault:  # gloo raises no other class; NCCL's is a subclass
+            if self.size == 1 or not any(sign in str(fault) for sign in LOST_SIGNS):
+                raise
+            raise RankError(
+                f"rank {self.rank} of {self.size} has lost another one, which was killed or failed, and stops "
+                f"({str(fault).splitlines()[0][:200]}). The checkpoints are intact; resume the run"
+            ) from fault
 
     def mesh(self, device_type: str) -> Any:
         """All ranks in one row, as FSDP2 wants them."""

@@ -15,8 +15,12 @@ import typer
 
 from rlvr.cli import FAILED, USAGE
 from rlvr.errors import ConfigError, RlvrError
-from rlvr_trainers.distributed import Ranks, close_ranks, open_ranks
-from rlvr_trainers.health import TrainingError
+from rlvr_trainers.distributed import RankError, Ranks, close_ranks, open_ranks
+
+OURS = "RLVR_LAUNCHED"
+"""Set for ranks that this launcher started."""
+LOST = 75
+"""Exit code of a rank that has lost another one."""
 
 
 def train_arguments(
@@ -43,7 +47,7 @@ def train_arguments(
 def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: str = "") -> int:
     """Run `rlvr ARGUMENTS` on nproc ranks of this machine, together with those of `nodes - 1` others; the exit code.
 
-    A rank that ends by itself has said why. Raises TrainingError for one that was killed, ConfigError for several machines
+    A rank that ends by itself has said why. Raises RankError for one that was killed, ConfigError for several machines
     without a place to meet.
     """
     if nodes > 1 and not rendezvous:
@@ -64,6 +68,7 @@ def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: 
         max_restarts=0,
         monitor_interval=0.2,
     )
+    os.environ[OURS] = "1"
     try:
         elastic_launch(config, sys.executable)("-m", "rlvr", *arguments)
     except ChildFailedError as fault:
@@ -74,17 +79,23 @@ def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: 
 def _verdict(failures: list[tuple[Any, Any]], size: int) -> int:
     """The exit code of ranks that ended by themselves; an error for one that was killed from outside.
 
-    The launcher itself ends the others by SIGTERM, and those that notice first lose their connection.
+    The launcher itself ends the others by SIGTERM, and those that notice first say nothing and end with `LOST`.
     """
+    advice = (
+        "The checkpoints are intact: give --resume and the run folder to go on from the last one, with as many processes as "
+        "you like"
+    )
     for rank, failure in failures:
         if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
             name = signal.Signals(-failure.exitcode).name
-            raise TrainingError(
-                f"rank {rank} of {size} (process {failure.pid}) was killed by {name}; the others were stopped. Its machine may "
-                "have run out of memory. The checkpoints are intact: add --resume and the run folder to go on from the last "
-                "one, with as many processes as you like"
+            raise RankError(
+                f"rank {rank} of {size} (process {failure.pid}) was killed by {name}, and the others were stopped; its machine "
+                f"may have run out of memory. {advice}"
             )
-    return max((failure.exitcode for _, failure in failures if failure.exitcode > 0), default=FAILED)
+    codes = {failure.exitcode for _, failure in failures if failure.exitcode > 0}
+    if codes == {LOST}:
+        raise RankError(f"a rank on another machine was killed or failed, and those here were stopped. {advice}")
+    return max(codes - {LOST}, default=FAILED)
 
 
 @contextmanager
@@ -92,7 +103,12 @@ def one_voice() -> Iterator[Ranks]:
     """This process among the ranks it was launched with. What several of them fail of is said by the first that does."""
     try:
         ranks = open_ranks()
-        yield ranks
+        with ranks.together():
+            yield ranks
+    except RankError:
+        if OURS in os.environ:  # the launcher knows more
+            raise typer.Exit(LOST) from None
+        raise
     except RlvrError as fault:
         if open_ranks().first_to_say(str(fault)):
             raise

@@ -412,7 +412,8 @@ def open_run(
         if checkpoint is not None:
             _restore(run, checkpoint)
         run.sync()
-        yield run
+        with ranks.together():
+            yield run
     finally:
         progress.close()
         pool.close()
