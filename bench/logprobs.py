@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", default="512,1024,2048", help="answer tokens of the pass, over 4 rows")
     parser.add_argument("--vocabulary", type=int, default=150_000)
+    parser.add_argument("--passes", default="backward,forward", help="with a backward pass, or without one")
     parser.add_argument("--child", nargs=3, metavar=("CASE", "TOKENS", "GRADIENT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -50,7 +51,7 @@ def main() -> None:
     cases = [case for case in CASES if case not in ("rows", "trl") or importlib.util.find_spec("trl") is not None]
     if cases != list(CASES):
         print("TRL is not installed and is left out: pip install trl", file=sys.stderr)
-    for gradient in (True, False):
+    for gradient in (name == "backward" for name in args.passes.split(",")):
         print(f"\n{'with' if gradient else 'without'} a backward pass, V = {args.vocabulary:,}, float32\n")
         print("| answer tokens | logits MiB | " + " | ".join(f"{case} MiB | {case} s" for case in cases) + " |")
         print("| --- " * (2 + 2 * len(cases)) + "|")
