@@ -32,7 +32,7 @@ def check(task: rlvr.Task, text: str) -> rlvr.Score:
     return rlvr.Score(float(text.startswith(task.answer)))
 
 
-def learn(folder: Path, engine: str, **options: Any) -> list[dict[str, float]]:
+def learn(folder: Path, engine: str, *, steps: int = 16, **options: Any) -> list[dict[str, float]]:
     model = build_tiny_model(folder / "model", alphabet="abcd\n", layers=1, hidden=64, heads=2, max_length=64)
     config = GRPOConfig(
         model=str(model),
@@ -40,7 +40,7 @@ def learn(folder: Path, engine: str, **options: Any) -> list[dict[str, float]]:
         out=str(folder / "run"),
         engine=engine,  # type: ignore[arg-type]
         engine_options=options,
-        steps=16,
+        steps=steps,
         prompts_per_step=16,
         group_size=8,
         max_tokens=3,
@@ -60,4 +60,14 @@ def test_a_run_on_vllm_learns_like_one_on_transformers_and_samples_from_what_it_
     # Sampling and training log-probabilities agree at every step, so every update was served before it was sampled from.
     assert max(row["mismatch"] for row in on_vllm) < 1e-5
     for step, path in rollout_files(tmp_path / "vllm" / "run").items():
+        assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
+
+
+def test_a_run_on_two_servers_samples_from_what_it_trained(tmp_path: Path) -> None:
+    rows = learn(
+        tmp_path, "vllm_server", steps=4, replicas=2, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500
+    )
+    assert len(rows) == 4
+    assert max(row["mismatch"] for row in rows) < 1e-5
+    for step, path in rollout_files(tmp_path / "run").items():
         assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
