@@ -114,7 +114,9 @@ def episodes(turns: Mapping[str, Sequence[str]]) -> Callable[[str, int], str]:
     """A script of episodes: to every first prompt the turns that follow it, whatever the environment says between them."""
 
     def answer(prompt: str, seed: int) -> str:
-        first = prompt if prompt in turns else max((each for each in turns if prompt.startswith(each)), key=len, default="")
+        first = (
+            prompt if prompt in turns else max((each for each in turns if prompt.startswith(each)), key=len, default="")
+        )
         said = next_turn(turns.get(first, ()), prompt[len(first) :])
         if said is None:
             raise EngineError(f"the script has no turn for the prompt {prompt[-200:]!r}")

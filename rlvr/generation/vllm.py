@@ -49,6 +49,7 @@ class VLLMEngine:
         check_version(vllm_version())
         config = load_config(path)
         support.check_heads(config, path, tensor_parallel_size)
+        support.check_gpus(tensor_parallel_size, None)
         self.tokenizer = load_tokenizer(path) if tokenizer is None else tokenizer
         self.weight_version = 0
         text_config = config.get_text_config()
@@ -60,6 +61,9 @@ class VLLMEngine:
         self._half_loaded = ""
         self.dtype = support.serving_dtype(config, dtype)
         on_gpu = torch.cuda.is_available()
+        support.check_gpu_memory(
+            config, path, self.dtype, gpu_memory_utilization, tensor_parallel_size, max_model_len=self.max_model_len
+        )
         memory: dict[str, Any]
         if on_gpu and kv_cache_memory_mb is None:
             memory = {"gpu_memory_utilization": gpu_memory_utilization}

@@ -15,6 +15,9 @@ from typing import IO
 
 from rlvr.generation import vllm_support as support
 
+_LAUNCHERS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"}
+"""What torchrun tells a rank of the learner; a server that read it would wait for the other ranks."""
+
 
 class ServerProcess:
     """One server on a free port of the loopback. It ends with `stop`, or when this process ends, however that happens."""
@@ -31,6 +34,8 @@ class ServerProcess:
         if gpus is not None:
             environment["CUDA_VISIBLE_DEVICES"] = support.visible_devices(gpus)
         environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # that of an engine in this process
+        for name in [name for name in environment if name in _LAUNCHERS or name.startswith("TORCHELASTIC_")]:
+            del environment[name]
         command = [
             sys.executable,
             "-m",

@@ -112,6 +112,9 @@ class VLLMServerEngine:
         longest = getattr(config.get_text_config(), "max_position_embeddings", None) or 4096
         length = min(max_model_len or longest, longest)
         served = support.serving_dtype(config, dtype)
+        support.check_gpu_memory(
+            config, path, served, gpu_memory_utilization, tensor_parallel_size, max_model_len=length
+        )
         flags = {
             "--model": str(path),
             "--dtype": str(served).removeprefix("torch."),

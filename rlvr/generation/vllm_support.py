@@ -18,6 +18,7 @@ from rlvr.errors import ConfigError
 from rlvr.generation.engine import Request, Sampling
 from rlvr.generation.seeds import row_seed
 from rlvr.generation.vllm_versions import vllm_version
+from rlvr.generation.weights import WeightShapes
 
 BACKEND = "rlvr"
 """The name under which `vllm_worker` registers its way of transferring weights."""
@@ -173,10 +174,7 @@ def serving_dtype(config: Any, dtype: torch.dtype | None) -> torch.dtype:
 
 def kv_cache_bytes(config: Any, max_model_len: int, max_num_seqs: int, itemsize: int) -> int:
     """Key-value cache for all sequences at full length, at least 64 MiB and at most a quarter of the free memory."""
-    text = config.get_text_config()
-    heads: int = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width: int = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    per_token: int = 2 * text.num_hidden_layers * heads * width * itemsize
+    per_token = kv_bytes_per_token(config, itemsize)
     blocks = -(-max_model_len // 128) + 1  # vLLM's blocks hold 128 tokens on a CPU
     needed = per_token * blocks * 128
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -186,6 +184,38 @@ def kv_cache_bytes(config: Any, max_model_len: int, max_num_seqs: int, itemsize:
             "are free. Lower max_model_len or use a smaller model."
         )
     return max(64 << 20, needed, min(needed * max_num_seqs, free // 4))
+
+
+def check_gpu_memory(
+    config: Any, path: str | Path, dtype: torch.dtype, share: float, tensor_parallel_size: int, *, max_model_len: int
+) -> None:
+    """Raises ConfigError if weights and one sequence do not fit into their share of a GPU's memory. Allocates nothing."""
+    if not 0 < share <= 1:
+        raise ConfigError(f"gpu_memory_utilization is {share}; it is the engine's share of the memory, in (0, 1]")
+    if not torch.cuda.is_available():
+        return
+    total = torch.cuda.get_device_properties(0).total_memory
+    needed = gpu_bytes_needed(config, dtype.itemsize, tensor_parallel_size, max_model_len)
+    if needed > share * total:
+        raise ConfigError(
+            f"{str(path)!r} needs {needed / 2**30:.1f} GiB of each GPU for its weights and one sequence of {max_model_len} "
+            f"tokens; gpu_memory_utilization = {share:g} of {total / 2**30:.1f} GiB leaves {share * total / 2**30:.1f}. Raise it or "
+            "tensor_parallel_size, or lower max_model_len."
+        )
+
+
+def gpu_bytes_needed(config: Any, itemsize: int, tensor_parallel_size: int, max_model_len: int) -> int:
+    """Weights and the key-value cache of one sequence, on each of the GPUs they are spread over."""
+    weights = WeightShapes.of_config(config).num_weights * itemsize
+    return (weights + kv_bytes_per_token(config, itemsize) * max_model_len) // tensor_parallel_size
+
+
+def kv_bytes_per_token(config: Any, itemsize: int) -> int:
+    """Keys and values of one token in all layers."""
+    text = config.get_text_config()
+    heads: int = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width: int = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * width * itemsize)
 
 
 def start_failure(path: str | Path, fault: BaseException | str) -> ConfigError:

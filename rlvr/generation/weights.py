@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,6 +27,12 @@ class WeightShapes:
 
         with torch.device("meta"):
             return cls(AutoModelForCausalLM.from_config(config))
+
+    @property
+    def num_weights(self) -> int:
+        """Numbers in all of them, tied ones counted once."""
+        sizes = {self._tensor_of[name]: math.prod(shape) for name, shape in self._shapes.items()}
+        return sum(sizes.values())
 
     def checked(self, named_tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """The same pairs, one at a time.

@@ -23,6 +23,13 @@ from rlvr.generation.weights import WeightShapes
 CONFIG = LlamaConfig(hidden_size=128, num_attention_heads=4, num_key_value_heads=2, num_hidden_layers=3)
 
 
+def meta_model(config: LlamaConfig) -> Any:
+    from transformers import LlamaForCausalLM
+
+    with torch.device("meta"):
+        return LlamaForCausalLM(config)
+
+
 @pytest.mark.parametrize("version", ["0.31.0", "0.32.0", "0.33.0", "0.32.1rc1+cpu"])
 def test_versions_in_the_range_are_accepted(version: str) -> None:
     check_version(version)
@@ -57,6 +64,36 @@ def test_the_cache_holds_every_sequence_or_a_quarter_of_the_memory() -> None:
     assert support.kv_cache_bytes(CONFIG, 1024, 1, 4) == 64 << 20
     with pytest.raises(ConfigError, match="Lower max_model_len"):
         support.kv_cache_bytes(CONFIG, 1 << 32, 1, 4)
+
+
+def test_the_memory_of_a_gpu_is_counted_before_anything_is_loaded() -> None:
+    weights = sum(tensor.numel() for tensor in meta_model(CONFIG).parameters())
+    # 2 (keys, values) * 3 layers * 2 heads * 32 dimensions * 2 bytes = 768 bytes a token
+    assert support.gpu_bytes_needed(CONFIG, 2, 1, 1000) == 2 * weights + 768_000
+    assert support.gpu_bytes_needed(CONFIG, 2, 2, 1000) == weights + 384_000
+    with pytest.raises(ConfigError, match=r"gpu_memory_utilization is 1\.5"):
+        support.check_gpu_memory(CONFIG, "m", torch.bfloat16, 1.5, 1, max_model_len=1000)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_share_of_a_gpu_that_cannot_hold_the_model_is_refused_with_the_figures() -> None:
+    with pytest.raises(ConfigError, match=r"needs .* GiB of each GPU .* tensor_parallel_size"):
+        support.check_gpu_memory(CONFIG, "m", torch.bfloat16, 1e-6, 1, max_model_len=1000)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="speaks of a machine without GPUs")
+def test_gpus_that_are_not_there_are_refused() -> None:
+    support.check_gpus(2, None)
+    with pytest.raises(ConfigError, match=r"gpus names \[0, 1\], and this machine shows 0 GPUs"):
+        support.check_gpus(2, [0, 1])
+
+
+def test_a_child_gets_the_gpus_that_were_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert support.visible_devices([2, 3]) == "2,3"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-ab,7")
+    assert support.visible_devices([2, 1]) == "7,GPU-ab"
 
 
 @pytest.mark.parametrize(
