@@ -197,10 +197,10 @@ def check_gpu_memory(
     total = torch.cuda.get_device_properties(0).total_memory
     needed = gpu_bytes_needed(config, dtype.itemsize, tensor_parallel_size, max_model_len)
     if needed > share * total:
+        room = f"gpu_memory_utilization = {share:g} of {total / 2**30:.1f} GiB leaves {share * total / 2**30:.1f}"
         raise ConfigError(
             f"{str(path)!r} needs {needed / 2**30:.1f} GiB of each GPU for its weights and one sequence of {max_model_len} "
-            f"tokens; gpu_memory_utilization = {share:g} of {total / 2**30:.1f} GiB leaves {share * total / 2**30:.1f}. Raise it or "
-            "tensor_parallel_size, or lower max_model_len."
+            f"tokens; {room}. Raise it or tensor_parallel_size, or lower max_model_len."
         )
 
 
