@@ -41,6 +41,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
                        "value_pretraining_steps": 1, "checkpoint_every": 2}),
     "full_kl": ("ppo", {"steps": 2, "prompts_per_step": 16, "kl_coef": 0.1, "kl_kind": "full", "num_iterations": 2}),
     "lora": ("grpo", {"steps": 4, "group_size": 4, "lora_rank": 2, "checkpoint_every": 2, "keep_checkpoints": 9}),
+    "stale": ("grpo", {"steps": 4, "group_size": 4, "staleness": 1}),
     "checkpointing": ("grpo", {"steps": 3, "group_size": 4, "gradient_checkpointing": True, "token_budget": 60}),
 }  # fmt: skip
 WEIGHTS = {"lora": "adapter_model.safetensors"}

@@ -127,6 +127,7 @@ def train_grpo(
                 # 4. Advantages, and the probabilities that the updates are measured against.
                 run.begin_step(prepare(config, run, collected, reference), step_metrics(collected, run))
                 run.clock.lap("prepare")
+            run.sample_ahead()  # only with staleness: the next step's groups, while the update runs
             # 5. Passes over the batch in minibatches, each the sum of its micro-batches.
             if (batch := run.batch) is not None:
                 while run.state.update < config.updates_per_step:

@@ -172,6 +172,7 @@ def train_ppo(
                 # 3. Advantages: the reward of each token, its value by the critic, and how much better it was than that.
                 run.begin_step(*estimate_advantages(config, run, parts, collected))
                 run.clock.lap("prepare")
+            run.sample_ahead()  # only with staleness: the next step's answers, while the updates run
             if (batch := run.batch) is not None:
                 while run.state.update < config.updates_per_step:
                     part = run.minibatch(batch, run.state.update)

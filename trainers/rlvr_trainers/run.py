@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from rlvr.scoring import ScoringPool
 from rlvr.task import Task
 from rlvr.tracking import RunFolder, rollout_files
 from rlvr.trajectory import Trajectory
+from rlvr_trainers.ahead import Ahead, Draw, lag
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import (
     TrainerState,
@@ -107,6 +109,10 @@ class Run:
     """The newest line of metrics."""
     attached: dict[str, Stateful] = field(default_factory=dict)
     """What an algorithm has beside the parts of every run; saved and taken up again with them."""
+    ahead: Ahead | None = None
+    """What samples while an update runs, with `staleness`."""
+    _draw: Draw | None = None
+    _lag: float = 0.0
 
     def __post_init__(self) -> None:
         self.watch = WeightWatch(self.learner.optimizer.parameters, self.ranks)
@@ -144,35 +150,51 @@ class Run:
             self.folder.log(self.evaluate(0), step=0)
 
     def sample(self, *, refill_rounds: int = 0, keep_dead: bool = False) -> Collected:
-        """A step's groups of scored answers, sampled or taken from the run that is replayed.
+        """A step's groups of scored answers: sampled now, sampled during the step before, or taken from the run that is replayed.
 
         Raises EnvironmentFault if too many have no verdict.
         """
         config, step = self.config, self.state.step + 1
+        self._draw = partial(self._collect, refill_rounds=refill_rounds, keep_dead=keep_dead)
         if config.replay:
             collected = replayed(config.replay, step, config.reward_terms(), keep_dead=keep_dead)
         else:
-            with self.learner.autocast():
-                collected = collect(
-                    self.engine,
-                    self.pool,
-                    self.sampler,
-                    step=step,
-                    prompts=config.prompts_per_step,
-                    group_size=config.group_size,
-                    sampling=config.sampling(),
-                    seed=config.seed,
-                    terms=config.reward_terms(),
-                    refill_rounds=refill_rounds,
-                    keep_dead=keep_dead,
-                    max_turns=config.max_turns,
-                    judge=self.add_parts,
-                    ranks=self.ranks,
-                )
+            collected = self._draw(step) if self.ahead is None else self.ahead.take(step, self._draw)
         check_faults(collected.groups, limit=config.max_fault_share)
         if _due(step, config.rollouts_every):
             self.folder.write_rollouts(step, (t for group in collected.groups for t in group))
+        self._lag = lag(collected, self.learner.optimizer.updates) if self.ahead is not None else 0.0
         return collected
+
+    def sample_ahead(self) -> None:
+        """With `staleness`, begin to sample the next step's groups by the weights that the engine serves now."""
+        if self.ahead is not None and self._draw is not None and self.state.step + 2 <= self.config.steps:
+            self.ahead.start(self.state.step + 2, self._draw)
+
+    def _collect(self, step: int, *, refill_rounds: int, keep_dead: bool) -> Collected:
+        config = self.config
+        with self.learner.autocast():
+            return collect(
+                self.engine,
+                self.pool,
+                self.sampler,
+                step=step,
+                prompts=config.prompts_per_step,
+                group_size=config.group_size,
+                sampling=config.sampling(),
+                seed=config.seed,
+                terms=config.reward_terms(),
+                refill_rounds=refill_rounds,
+                keep_dead=keep_dead,
+                max_turns=config.max_turns,
+                judge=self.add_parts,
+                ranks=self.ranks,
+            )
+
+    def _settle(self) -> None:
+        """Nothing samples when this returns, so that engine and sampler may be used."""
+        if self.ahead is not None:
+            self.ahead.settle()
 
     def add_parts(self, group: list[Trajectory]) -> list[Trajectory]:
         """The group with what the run itself adds to the Scores: the format, and the reward model's opinion."""
@@ -188,14 +210,14 @@ class Run:
             return config.importance
         # A transformers engine computes what the learner computes, from its module or from a proven copy of its weights.
         exact = self.shared or (self.ranks.size > 1 and isinstance(self.engine, TransformersEngine))
-        exact = exact and config.sampling().full_distribution and not config.replay
+        exact = exact and config.sampling().full_distribution and not config.replay and not config.staleness
         return "none" if exact else "token_truncate"
 
     def begin_step(self, batch: Batch | None, metrics: Mapping[str, float]) -> None:
         """Keep what the updates of this step work on; a checkpoint between them holds it."""
         self.state.buffer = {
             "batch": None if batch is None else batch.tensors(),
-            "metrics": dict(metrics),
+            "metrics": dict(metrics) | ({} if self.ahead is None else {"staleness": self._lag}),
             "updates": [],
         }
 
@@ -227,6 +249,7 @@ class Run:
 
     def sync(self) -> None:
         """Give the new weights to the engine."""
+        self._settle()
         sync_weights(
             self.engine,
             self.learner.model,
@@ -238,6 +261,7 @@ class Run:
     def end_step(self) -> None:
         """Metrics, evaluation and checkpoint, each when due."""
         assert self.state.buffer is not None
+        self._settle()
         step = self.state.step + 1
         metrics: Metrics = dict(self.state.buffer["metrics"])
         updates: list[Metrics] = self.state.buffer["updates"]
@@ -297,6 +321,7 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint of everything."""
+        self._settle()
         self.state.learner = self.learner.state_dict()
         self.state.sampler = self.sampler.state_dict()
         self.state.extra = {name: part.state_dict() for name, part in self.attached.items()}
@@ -394,13 +419,19 @@ def open_run(
         warnings.filterwarnings("ignore", category=TrainingWarning)  # the first rank says it for all
     pool = ScoringPool(config.scoring_workers, config.scoring_timeout_s)
     progress = Progress(stage, config.steps, done=state.step, quantity="reward", quiet=quiet or not ranks.main)
-    owned = engine is None
+    owned, ahead = engine is None, None
     try:
         if engine is None:
             # A replay samples nothing, and what it evaluates the policy itself can answer.
             name, options = ("transformers", {}) if config.replay else (config.engine, dict(config.engine_options))
             engine, shared = open_engine(
-                name, learner.model, tokenizer, path=config.model, options=options, ranks=ranks
+                name,
+                learner.model,
+                tokenizer,
+                path=config.model,
+                options=options,
+                ranks=ranks,
+                own_weights=config.staleness > 0,
             )
         else:
             shared = False
@@ -411,11 +442,16 @@ def open_run(
             run.judge = RewardModel(config.reward_model, device=learner.device, token_budget=config.token_budget)
         if checkpoint is not None:
             _restore(run, checkpoint)
+        if config.staleness:
+            run.ahead = ahead = Ahead()
+            run.attach("ahead", ahead)
         run.sync()
         with ranks.together():
             yield run
     finally:
         progress.close()
+        if ahead is not None:
+            ahead.close()
         pool.close()
         folder.close()
         if owned and engine is not None:

@@ -74,6 +74,10 @@ class RunConfig:
     importance_cap: float = 2.0
     """Largest such weight."""
 
+    staleness: int = 0
+    """1 samples the next batch while the update on this one runs, from weights one step older than those it is trained on; the
+    importance weights are then always on. 0 samples and trains in turn."""
+
     replay: str = ""
     """Train on the rollouts that the run in this folder stored, step by step, and sample none."""
 
@@ -139,6 +143,17 @@ class RunConfig:
             raise ConfigError(
                 f"top_p={self.top_p}, top_k={self.top_k}, min_p={self.min_p} sample from a cut distribution, and importance = "
                 "'none' would train as if it were whole. Set importance = 'auto', or sample without cuts"
+            )
+        if self.staleness not in (0, 1):
+            raise ConfigError(f"staleness is {self.staleness}; the next batch is sampled 0 or 1 steps in advance")
+        if self.staleness and self.importance == "none":
+            raise ConfigError(
+                "importance = 'none' with staleness = 1 would train on another policy's rollouts as if they were its own. Set "
+                "importance = 'auto', or staleness = 0"
+            )
+        if self.staleness and self.replay:
+            raise ConfigError(
+                f"staleness is 1, but the rollouts come from {self.replay!r} and none are sampled; set it to 0"
             )
         if self.keep_checkpoints < 1:
             raise ConfigError(

@@ -1,0 +1,118 @@
+"""One step off-policy: the next batch is sampled during the update, by weights exactly one step older than those it trains."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rlvr.errors import ConfigError
+from rlvr.tracking import read_metrics, read_rollouts, rollout_files
+from rlvr_trainers.ahead import Ahead
+from rlvr_trainers.checkpoint import list_checkpoints
+from rlvr_trainers.grpo import GRPOConfig, train_grpo
+from rlvr_trainers.ppo import PPOConfig, train_ppo
+from rlvr_trainers.rollouts import Collected
+
+
+def small(model: Path, env: str, out: Path, **settings) -> GRPOConfig:
+    defaults = {
+        "steps": 4, "prompts_per_step": 16, "group_size": 8, "max_tokens": 4, "learning_rate": 4e-3, "scoring_workers": 1,
+        "staleness": 1, "keep_dead_groups": True,
+    }  # fmt: skip
+    return GRPOConfig(model=str(model), env=env, out=str(out), **{**defaults, **settings})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_what_was_begun_is_what_is_taken_and_nothing_is_drawn_twice():
+    ahead, drawn = Ahead(), []
+
+    def draw(step: int) -> Collected:
+        drawn.append((step, threading.current_thread() is threading.main_thread()))
+        return Collected(refilled=step)
+
+    assert ahead.take(1, draw).refilled == 1
+    ahead.start(2, draw)
+    ahead.settle()
+    ahead.start(2, draw)
+    again = Ahead()
+    again.load_state_dict(ahead.state_dict())
+    assert again.take(2, draw).refilled == ahead.take(2, draw).refilled == 2
+    assert drawn == [(1, False), (2, False)]
+    ahead.start(3, lambda step: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        ahead.settle()
+    ahead.close()
+    again.close()
+
+
+@pytest.mark.slow
+def test_a_step_is_sampled_by_the_weights_before_the_last_update_and_corrected_for(tiny_model, last_letter, tmp_path):
+    train_grpo(
+        small(tiny_model, last_letter, tmp_path / "run", num_minibatches=2, eval_tasks=2, eval_every=1), quiet=True
+    )
+    versions = [{t.weight_version for t in read_rollouts(path)} for path in rollout_files(tmp_path / "run").values()]
+    assert versions == [{0}, {0}, {2}, {4}]
+    rows = [row for row in read_metrics(tmp_path / "run") if row["step"]]
+    assert [row["staleness"] for row in rows] == [0.0, 2.0, 2.0, 2.0]
+    assert rows[0]["mismatch"] < 1e-5 < 1e-3 < rows[2]["mismatch"]
+    assert all(0 < row["importance_kept"] <= 2 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_run_that_samples_ahead_goes_on_bit_for_bit_from_every_checkpoint(tiny_model, last_letter, tmp_path):
+    config = small(
+        tiny_model, last_letter, tmp_path / "whole", steps=3, num_minibatches=2, checkpoint_every=1, keep_checkpoints=99
+    )
+    whole = train_grpo(config, quiet=True)
+    checkpoints = list_checkpoints(tmp_path / "whole" / "checkpoints")
+    assert len(checkpoints) == 6
+    for number, checkpoint in enumerate(checkpoints[:-1]):
+        out = tmp_path / f"resumed-{number}"
+        shutil.copytree(tmp_path / "whole", out)
+        for later in list_checkpoints(out / "checkpoints")[number + 1 :]:
+            shutil.rmtree(later)
+        resumed = train_grpo(replace(config, out=str(out)), resume=True, quiet=True)
+        assert same(weights(resumed.model), weights(whole.model)), checkpoint.name
+        for ours, theirs in zip(rollout_files(out).values(), rollout_files(tmp_path / "whole").values(), strict=True):
+            assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.slow
+def test_ppo_samples_ahead_too(tiny_model, last_letter, tmp_path):
+    config = PPOConfig(
+        model=str(tiny_model), env=last_letter, out=str(tmp_path / "run"), steps=3, prompts_per_step=64, max_tokens=4,
+        learning_rate=1e-2, critic_learning_rate=1e-2, scoring_workers=1, staleness=1,
+    )  # fmt: skip
+    train_ppo(config, quiet=True)
+    assert [row["staleness"] for row in read_metrics(tmp_path / "run")] == [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"staleness": 2}, "staleness is 2"),
+        ({"importance": "none"}, "importance = 'none' with staleness = 1"),
+        ({"replay": "somewhere"}, "the rollouts come from 'somewhere'"),
+    ],
+)
+def test_settings_that_do_not_go_with_it_are_refused(tiny_model, last_letter, tmp_path, settings, named):
+    with pytest.raises(ConfigError, match=named):
+        small(tiny_model, last_letter, tmp_path / "run", **settings)
+
+
+def test_the_engine_inside_the_training_process_is_refused(tiny_model, last_letter, tmp_path):
+    with pytest.raises(ConfigError, match="vllm_server"):
+        train_grpo(small(tiny_model, last_letter, tmp_path / "run", engine="vllm"), quiet=True)
