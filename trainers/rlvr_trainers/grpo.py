@@ -21,6 +21,7 @@ from rlvr_trainers.advantages import GROUPED, AdvantageKind
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.kl_control import KLController
 from rlvr_trainers.objective import Objective, policy_objective
+from rlvr_trainers.opening import open_run
 from rlvr_trainers.policy import Policy
 from rlvr_trainers.rollouts import (
     Collected,
@@ -29,7 +30,7 @@ from rlvr_trainers.rollouts import (
     group_rewards,
     training_batch,
 )
-from rlvr_trainers.run import Run, TrainResult, open_run
+from rlvr_trainers.run import Run, TrainResult
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.shapes import unknown_name
 from rlvr_trainers.starting import with_model_folders

@@ -26,6 +26,7 @@ from rlvr_trainers.critic import Critic, ValueHead, explained_variance, value_lo
 from rlvr_trainers.kl_control import KL_CHOICES, KLController
 from rlvr_trainers.learner import Metrics
 from rlvr_trainers.objective import Objective, policy_objective
+from rlvr_trainers.opening import open_run
 from rlvr_trainers.optimizer import OptimizerConfig
 from rlvr_trainers.policy import Policy
 from rlvr_trainers.reward_model import step_ends
@@ -36,7 +37,7 @@ from rlvr_trainers.rollouts import (
     group_rewards,
     training_batch,
 )
-from rlvr_trainers.run import Run, TrainResult, open_run
+from rlvr_trainers.run import Run, TrainResult
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.scalar_model import load_scalar_model
 from rlvr_trainers.shapes import unknown_name
