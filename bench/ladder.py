@@ -1,6 +1,6 @@
 """The ladder from raw reward to groups, rung by rung: how noisy the gradient is, and how many steps a goal takes.
 
-    python bench/ladder.py [--seeds 0 1 2 3 4] [--out bench/results/ladder.md] [--picture docs/ladder.png]
+    python bench/ladder.py [--seeds 0 1 2 3 4] [--out bench/results/ladder.md] [--picture docs/images/ladder.png]
 
 The task is a toy that needs credit in the right place: four letters are shown, the last one must be said first, and the answer
 must end within four tokens. The model has one layer of width 32 and random weights; it starts near 0.03. Every rung sees 128
@@ -33,6 +33,7 @@ from rlvr.rollout import rollout
 from rlvr.scoring import ScoringPool
 from rlvr.tracking import read_metrics
 from rlvr_trainers import GRPOConfig, PPOConfig, advantages, build_tiny_model, losses, train_grpo, train_ppo
+from rlvr_trainers.checkpoint import list_checkpoints
 from rlvr_trainers.critic import Critic
 from rlvr_trainers.learner import Learner
 from rlvr_trainers.optimizer import OptimizerConfig
@@ -58,7 +59,7 @@ COMMON = {"env": ENV, "max_tokens": MAX_TOKENS, "rollouts_every": 0, "scoring_wo
 GROUPS = {**COMMON, "prompts_per_step": PROMPTS, "group_size": GROUP}
 ALONE = {**COMMON, "prompts_per_step": PROMPTS * GROUP, "critic_learning_rate": 2e-3, "whiten": False}
 ONCE = {"learning_rate": 6e-3, "steps": 90}
-REUSED = {"learning_rate": 4e-3, "steps": 45, "num_iterations": 2, "num_minibatches": 2}
+REUSED = {"learning_rate": 4e-3, "steps": 75, "num_iterations": 2, "num_minibatches": 2}
 
 RUNGS: dict[str, tuple[Any, Callable[..., Any], dict[str, Any]]] = {
     "1 REINFORCE, raw reward": (GRPOConfig, train_grpo, {**GROUPS, **ONCE, "loss": "reinforce", "advantage": "raw"}),
@@ -75,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--out", default="bench/results/ladder.md")
-    parser.add_argument("--picture", default="docs/ladder.png")
+    parser.add_argument("--picture", default="docs/images/ladder.png")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # a solved task has dead groups, and says so
@@ -117,13 +118,13 @@ def steps_to_goal(rewards: list[float]) -> int | None:
 
 def half_trained(model: Path, out: Path, levels: tuple[float, ...]) -> list[tuple[float, Path]]:
     """Checkpoints of one GRPO run, the first at each mean reward."""
-    settings = {**GROUPS, **REUSED, "steps": 40, "checkpoint_every": 4, "keep_checkpoints": 999}
+    settings = {**GROUPS, **REUSED, "steps": 60, "checkpoint_every": 4, "keep_checkpoints": 999}
     train_grpo(GRPOConfig(model=str(model), out=str(out), seed=99, **settings), quiet=True)
     rewards = {row["step"]: row["reward"] for row in read_metrics(out)}
-    return [
-        (level, out / "checkpoints" / f"step-{min(step for step, reward in rewards.items() if reward >= level):06d}")
-        for level in levels
-    ]
+    reached = [(level, min(step for step, reward in rewards.items() if reward >= level)) for level in levels]
+    # A step without a live group changes no weight and writes no checkpoint: the one before it holds the same.
+    checkpoints = list_checkpoints(out / "checkpoints")
+    return [(level, [path for path in checkpoints if int(path.name[5:11]) <= step][-1]) for level, step in reached]
 
 
 def gradient_noise(trained: Path, batches: int = 16) -> dict[str, tuple[float, float]]:

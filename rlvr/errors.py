@@ -7,7 +7,7 @@
     ├── EngineError               a generation engine could not answer
     │   └── StaleWeightsError     it answered from other weights than the trainer's
     ├── SandboxUnavailableError   a program could not be run, so there is no verdict on it
-    ├── CheckpointError           a checkpoint could not be written or does not fit
+    ├── CheckpointError           a checkpoint, or another file of a run, could not be written, or does not fit
     └── RecordError               an evaluation record is damaged or does not match
 
 A message says which value was wrong, what follows from it and what to do. Text from a model never raises: a wrong or
@@ -47,7 +47,7 @@ class SandboxUnavailableError(RlvrError):
 
 
 class CheckpointError(RlvrError):
-    """A checkpoint could not be written, read or fitted to this run."""
+    """A checkpoint could not be written, read or fitted to this run, or another file of the run could not be written."""
 
 
 class RecordError(RlvrError):

@@ -15,10 +15,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlvr.errors import ConfigError, RecordError
+from rlvr.errors import CheckpointError, ConfigError, RecordError
 from rlvr.trajectory import Trajectory
 
 OWN = ("config.toml", "metrics.jsonl", "rollouts", "eval", "checkpoints")
@@ -72,9 +73,10 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
-        """Append one line, and tell the trackers. On disk when this returns."""
-        self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._metrics.flush()
+        """Append one line, and tell the trackers. With the system when this returns. Raises CheckpointError on a full disk."""
+        with _writing(self.metrics_path):
+            self._metrics.write(json.dumps({"step": step, **metrics}) + "\n")
+            self._metrics.flush()
         for tracker in self._trackers:
             tracker.log(metrics, step)
 
@@ -105,18 +107,30 @@ class RunFolder:
 
     def close(self) -> None:
         """Close the files and the trackers."""
-        self._metrics.close()
+        with suppress(OSError):  # what could not be written was reported when it was
+            self._metrics.close()
         for tracker in self._trackers:
             tracker.close()
 
     def _write(self, folder: str, step: int, rows: Iterable[Mapping[str, Any]]) -> Path:
         path = self.path / folder / f"step-{step:06d}.jsonl"
         partial = path.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as file:
+        with _writing(path), partial.open("w", encoding="utf-8") as file:
             for row in rows:
                 file.write(json.dumps(row) + "\n")
         os.replace(partial, path)
         return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        raise CheckpointError(
+            f"{str(path)!r} could not be written ({fault}); the run stops here, and what it wrote before is intact. Free some "
+            "space or mend the folder, then resume the run"
+        ) from fault
 
 
 def read_metrics(run: str | Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
     "group_size": 8,
     "learning_rate": 3e-4,
     "max_grad_norm": 1.0,
-    "max_steps": 180,
+    "max_steps": 110,
     "goal": 0.9,
     "goal_window": 5,
 }
@@ -52,17 +52,16 @@ def make_model(folder: Path, *, target: float = 0.3, seed: int = 0) -> float:
     rng, rows, share = random.Random(seed), problems(), 0.0
     torch.manual_seed(seed)
     while share < target:
-        for _ in range(2):
-            texts = [row["prompt"] + row["answer"] + tokenizer.eos_token for row in rng.choices(rows, k=256)]
-            batch = tokenizer(texts, return_tensors="pt", padding=True)
-            labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-            equals = tokenizer.convert_tokens_to_ids("=")
-            after = (batch["input_ids"] == equals).long().cumsum(1) - (batch["input_ids"] == equals).long()
-            labels = labels.masked_fill(after == 0, -100)
-            model(**batch, labels=labels).loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        texts = [row["prompt"] + row["answer"] + tokenizer.eos_token for row in rng.choices(rows, k=256)]
+        batch = tokenizer(texts, return_tensors="pt", padding=True)
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        equals = tokenizer.convert_tokens_to_ids("=")
+        after = (batch["input_ids"] == equals).long().cumsum(1) - (batch["input_ids"] == equals).long()
+        labels = labels.masked_fill(after == 0, -100)
+        model(**batch, labels=labels).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         share = sampled_accuracy(model, tokenizer)
     model.save_pretrained(folder)
     return share

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from rlvr.errors import ConfigError, RecordError
+from rlvr.errors import CheckpointError, ConfigError, RecordError
 from rlvr.score import Score
 from rlvr.task import Task
 from rlvr.tracking import RunFolder, open_tracker, read_metrics, read_rollouts, rollout_files
@@ -78,3 +79,16 @@ def test_an_unknown_tracker_is_named_and_one_that_is_missing_says_how_to_get_it(
     except ImportError:
         with pytest.raises(ConfigError, match=r"pip install 'rlvr\[trackio\]'"):
             open_tracker("trackio", tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_named_where_it_is_met(tmp_path):
+    for name in ("metrics.jsonl", "rollouts/step-000001.partial"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to("/dev/full")
+    run = RunFolder(tmp_path, config_toml="", resume=True)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl' could not be written .*No space left.* resume the run"):
+        run.log({"reward": 1.0}, step=1)
+    with pytest.raises(CheckpointError, match=r"step-000001\.jsonl' could not be written"):
+        run.write_rollouts(1, [trajectory(0)])
+    run.close()

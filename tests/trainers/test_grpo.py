@@ -16,6 +16,8 @@ import rlvr
 from rlvr import registry
 from rlvr.config import load_config
 from rlvr.errors import CheckpointError, ConfigError, EnvironmentFault
+from rlvr.generation.loading import load_tokenizer
+from rlvr.generation.scripted import ScriptedEngine
 from rlvr.generation.transformers import TransformersEngine
 from rlvr.tracking import read_metrics, read_rollouts, rollout_files
 from rlvr_trainers.checkpoint import list_checkpoints
@@ -338,6 +340,22 @@ def test_a_constant_reward_is_a_warning_even_where_dead_groups_are_kept(tiny_mod
 def test_a_verifier_that_raises_stops_the_run_with_its_words(tiny_model, broken_env, tmp_path):
     with pytest.raises(EnvironmentFault, match=r"of 128 episodes have no verdict.*the answer key is missing"):
         train_grpo(small(tiny_model, broken_env, tmp_path / "run", max_fault_share=0.0), quiet=True)
+
+
+def test_a_reward_outside_its_range_is_a_fault_and_never_trained_on(tiny_model, constant_env, tmp_path):
+    config = small(tiny_model, constant_env, tmp_path / "run", knobs={"pays": 2.0}, max_tokens=300, prompts_per_step=2)
+    with pytest.raises(EnvironmentFault, match=r"of 16 episodes have no verdict.*reward 2\.0 is not in \[0, 1\]"):
+        train_grpo(config, quiet=True)
+
+
+@pytest.mark.filterwarnings("ignore:all_groups_dead")
+def test_answers_without_a_token_are_named_and_change_nothing(tiny_model, last_letter, tmp_path):
+    engine = ScriptedEngine([""], load_tokenizer(tiny_model))
+    config = small(tiny_model, last_letter, tmp_path / "run", steps=1)
+    with pytest.warns(TrainingWarning, match="empty_answers: no answer of step 1 has a token but its end"):
+        result = train_grpo(config, engine=engine, quiet=True)
+    assert result.metrics["length_mean"] == 1.0
+    assert same(weights(result.model), weights(tiny_model))
 
 
 def test_a_batch_larger_than_the_data_set_is_refused_before_anything_is_written(tiny_model, rows_env, tmp_path):
