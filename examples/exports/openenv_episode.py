@@ -1,6 +1,6 @@
 """An episode of one of our games over OpenEnv's protocol: their server, their client, our environment.
 
-    pip install 'rlvr[openenv]' && python examples/exports/openenv_episode.py
+pip install 'rlvr[openenv]' && python examples/exports/openenv_episode.py
 """
 
 from __future__ import annotations

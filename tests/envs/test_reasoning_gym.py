@@ -34,7 +34,7 @@ def test_every_task_of_reasoning_gym_is_offered_or_refused_with_a_reason():
 
 @pytest.mark.slow
 def test_the_audits_pass():
-    failed = [report.text() for report in audit_all(IDS, n=8) if not report.passed]
+    failed = [report.text() for report in audit_all(IDS, n=4) if not report.passed]
     assert not failed, "\n".join(failed)
 
 
@@ -98,7 +98,18 @@ def test_another_way_to_write_the_right_answer_counts(name, answer):
 
 
 @pytest.mark.parametrize(
-    "name", ["circuit_logic", "course_schedule", "game_of_life_halting", "gcd", "mahjong_puzzle", "maze", "syllogism"]
+    "name",
+    [
+        "circuit_logic",
+        "course_schedule",
+        "game_of_life_halting",
+        "gcd",
+        "letter_counting",
+        "mahjong_puzzle",
+        "maze",
+        "self_reference",
+        "syllogism",
+    ],
 )
 def test_the_best_fixed_guess_at_a_bundle_earns_no_more_than_its_chance(name):
     tasks = rlvr.tasks(f"rg/{name}-v0", n=60)
