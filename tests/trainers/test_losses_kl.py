@@ -128,3 +128,18 @@ def test_the_kept_mass_of_a_cut_distribution_is_counted(settings, mass):
 def test_an_unknown_estimator_is_refused():
     with pytest.raises(ConfigError, match="Did you mean 'k3'"):
         losses.kl("k33", torch.zeros(1, 1), torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_entropy_is_the_same_with_a_graph_and_without(dtype: torch.dtype) -> None:
+    logits = 5 * torch.randn(7, 31, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    logits[1, :30] = -math.inf  # one token is left
+    logits[2] = -math.inf  # padding
+    logits[3, ::2] = -math.inf
+    logits[4] *= 1e4 if dtype == torch.float32 else 1.0
+    with_graph = losses.entropy(logits.clone().requires_grad_())
+    assert with_graph.requires_grad
+    without = losses.entropy(logits)
+    tolerance = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 0.05}[dtype]
+    assert torch.allclose(without, with_graph.detach(), rtol=0, atol=tolerance)
+    assert without[1:3].tolist() == [0.0, 0.0]

@@ -16,8 +16,22 @@ def entropy(logits: Tensor) -> Tensor:
 
     Tokens with a logit of -inf have probability 0 and add nothing; a position of nothing but -inf (padding) gives 0.
     """
+    if not (logits.requires_grad and torch.is_grad_enabled()):
+        return _entropy_value(logits)
     logprobs = _log_softmax(logits)
     return -(logprobs.exp() * _zero_where_impossible(logprobs)).sum(-1)
+
+
+@torch.no_grad()
+def _entropy_value(logits: Tensor) -> Tensor:
+    """The entropy alone, log Z - sum of p * (logit - max): holds two tensors of the logits' size where the graph needs five."""
+    top = logits.amax(-1, keepdim=True)
+    shifted = logits - torch.where(top == -math.inf, torch.zeros_like(top), top)
+    weights = shifted.exp()
+    total = weights.sum(-1)
+    # A token that cannot be has weight 0 and must not make it 0 * inf.
+    weighted = weights.mul_(shifted.clamp_(min=torch.finfo(logits.dtype).min)).sum(-1)
+    return torch.where(total == 0, torch.zeros_like(total), total.log() - weighted / total)
 
 
 def full_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
