@@ -24,6 +24,7 @@ from rlvr.errors import ConfigError
 from rlvr.tracking import read_metrics, read_rollouts
 from rlvr_trainers import losses
 from rlvr_trainers.checkpoint import latest_checkpoint, list_checkpoints
+from rlvr_trainers.grpo import GRPOConfig, train_grpo
 from rlvr_trainers.launch import launch
 from rlvr_trainers.sharding import balanced_rows
 
@@ -42,6 +43,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "full_kl": ("ppo", {"steps": 2, "prompts_per_step": 16, "kl_coef": 0.1, "kl_kind": "full", "num_iterations": 2}),
     "lora": ("grpo", {"steps": 4, "group_size": 4, "lora_rank": 2, "checkpoint_every": 2, "keep_checkpoints": 9}),
     "stale": ("grpo", {"steps": 4, "group_size": 4, "staleness": 1}),
+    "offload": ("ppo", {"steps": 2, "prompts_per_step": 16, "offload": True, "checkpoint_every": 1, "kl_coef": 0.1}),
     "checkpointing": ("grpo", {"steps": 3, "group_size": 4, "gradient_checkpointing": True, "token_budget": 60}),
 }  # fmt: skip
 WEIGHTS = {"lora": "adapter_model.safetensors"}
@@ -125,9 +127,10 @@ def two_ranks(tiny_model, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def one_process(tiny_model, tmp_path_factory) -> Path:
-    """The same, run on one."""
+    """The same, run on one, which has nothing to keep elsewhere."""
     root = tmp_path_factory.mktemp("one")
-    in_this_process("runs", runs_in(root, tiny_model, list(CASES)))
+    runs = json.loads(runs_in(root, tiny_model, list(CASES)))
+    in_this_process("runs", json.dumps([(kind, False, {**settings, "offload": False}) for kind, _, settings in runs]))
     return root
 
 
@@ -277,3 +280,9 @@ def test_a_killed_rank_is_one_error_and_the_run_goes_on_from_its_checkpoint(tmp_
 def test_several_machines_need_a_place_to_meet():
     with pytest.raises(ConfigError, match="--rendezvous HOST:PORT"):
         launch(["train"], nproc=1, nodes=2)
+
+
+def test_offload_is_refused_where_nothing_is_sharded(tiny_model, last_letter, tmp_path):
+    config = GRPOConfig(model=str(tiny_model), env=last_letter, out=str(tmp_path / "run"), offload=True)
+    with pytest.raises(ConfigError, match="--nproc"):
+        train_grpo(config, quiet=True)

@@ -34,11 +34,12 @@ class Critic:
         token_budget: int,
         device: torch.device,
         ranks: Ranks = ALONE,
+        offload: bool = False,
     ) -> None:
         self.model = model
         self.device = device
         self.token_budget = token_budget
-        self.spread = Spread(model, ranks, device)
+        self.spread = Spread(model, ranks, device, offload=offload)
         self.optimizer = Optimizer(model.parameters(), config, total_updates=total_updates, ranks=ranks)
 
     def values(self, batch: Batch) -> Tensor:

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Engine
-from rlvr.generation.loading import load_model
 from rlvr_trainers import advantages, losses
 from rlvr_trainers.advantages import GROUPED, AdvantageKind
 from rlvr_trainers.batch import Batch
@@ -23,6 +21,7 @@ from rlvr_trainers.kl_control import KLController
 from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.opening import open_run
 from rlvr_trainers.policy import Policy
+from rlvr_trainers.reference import open_reference
 from rlvr_trainers.rollouts import (
     Collected,
     RewardTerms,
@@ -112,7 +111,7 @@ def train_grpo(
     """
     config = with_model_folders(config)
     with open_run(config, stage="grpo", resume=resume, engine=engine, quiet=quiet) as run:
-        reference = Policy(load_model(config.model, run.learner.device, torch.float32)) if config.kl_coef else None
+        reference = open_reference(config.model, run.ranks, run.learner.device) if config.kl_coef else None
         kl = config.kl_controller()
         if config.kl_target is not None:
             run.attach("kl", kl)

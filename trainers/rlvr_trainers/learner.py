@@ -69,13 +69,14 @@ class Learner:
         token_budget: int = 16_384,
         device: str | torch.device = "cpu",
         ranks: Ranks = ALONE,
+        offload: bool = False,
     ) -> None:
+        """`offload`: keep what is sharded in main memory, and take it to `device` for as long as it is needed."""
         self.device = torch.device(device)
-        # A model that is sharded goes to the device piece by piece.
-        self.model = model.to(self.device) if ranks.size == 1 else model
+        self.model = model.to(place_of(self.device, ranks))
         disable_dropout(self.model)
         self.policy = Policy(self.model, packed=_takes_borders_from_positions(model))
-        self.spread = Spread(self.model, ranks, self.device)
+        self.spread = Spread(self.model, ranks, self.device, offload=offload)
         self.optimizer = Optimizer(self.model.parameters(), config, total_updates=total_updates, ranks=ranks)
         self.token_budget = token_budget
         """Padded tokens of a micro-batch."""
@@ -140,6 +141,11 @@ def disable_dropout(model: Any) -> None:
             module.p = 0.0
         elif isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = 0.0
+
+
+def place_of(device: torch.device, ranks: Ranks) -> torch.device:
+    """Where a model is loaded that is trained on `device`: what is sharded goes there piece by piece, out of main memory."""
+    return device if ranks.size == 1 else torch.device("cpu")
 
 
 def best_device() -> torch.device:

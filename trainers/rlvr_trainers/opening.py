@@ -12,7 +12,7 @@ import torch
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.generation.engine import Engine
 from rlvr.generation.loading import load_model, load_tokenizer
-from rlvr.scoring import ScoringPool
+from rlvr.scoring import open_pool
 from rlvr.tracking import rollout_files
 from rlvr_trainers.ahead import Ahead
 from rlvr_trainers.checkpoint import TrainerState, latest_checkpoint, load_state, restore_random_states
@@ -20,7 +20,7 @@ from rlvr_trainers.distributed import Ranks, open_ranks
 from rlvr_trainers.engines import open_engine
 from rlvr_trainers.evaluation import eval_tasks
 from rlvr_trainers.health import TrainingWarning
-from rlvr_trainers.learner import Learner, best_device
+from rlvr_trainers.learner import Learner, best_device, place_of
 from rlvr_trainers.lora import add_adapters, load_adapters
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
@@ -46,6 +46,11 @@ def open_run(
         raise ConfigError("model is not set; give the folder or hub name of the model to start from")
     if "reward_model" in config.part_weights and not config.reward_model:
         raise ConfigError("part_weights gives reward_model a weight, but no reward_model is set; give its folder")
+    if config.offload and ranks.size == 1:
+        raise ConfigError(
+            "offload is set, but one process trains, whose weights are not sharded; start several with --nproc, or set "
+            "gradient_checkpointing or lora_rank to save memory"
+        )
     checkpoint = ranks.on_main(lambda: latest_checkpoint(out)) if resume else None
     sampler = TaskSampler(config.mix, seed=config.seed)
     sampler.check(config.prompts_per_step)
@@ -74,7 +79,7 @@ def open_run(
     )
     if not ranks.main:
         warnings.filterwarnings("ignore", category=TrainingWarning)  # the first rank says it for all
-    pool = ScoringPool(config.scoring_workers, config.scoring_timeout_s)
+    pool = open_pool(config.scoring_backend, config.scoring_workers, config.scoring_timeout_s)
     progress = Progress(stage, config.steps, done=state.step, quantity="reward", quiet=quiet or not ranks.main)
     owned, ahead = engine is None, None
     try:
@@ -117,7 +122,7 @@ def open_run(
 
 def _open_learner(config: RunConfig, checkpoint: Path | None, ranks: Ranks) -> Learner:
     device = best_device()
-    place = device if ranks.size == 1 else torch.device("cpu")  # what is sharded goes to its device in pieces
+    place = place_of(device, ranks)
     if config.lora_rank:
         base = load_model(config.model, place, torch.float32)
         if checkpoint is None:
@@ -137,6 +142,7 @@ def _open_learner(config: RunConfig, checkpoint: Path | None, ranks: Ranks) -> L
         token_budget=config.token_budget,
         device=device,
         ranks=ranks,
+        offload=config.offload,
     )
 
 

@@ -13,22 +13,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Engine
-from rlvr.generation.loading import load_model
 from rlvr.trajectory import Trajectory
 from rlvr_trainers import advantages, losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.critic import Critic, ValueHead, explained_variance, value_loss
 from rlvr_trainers.kl_control import KL_CHOICES, KLController
-from rlvr_trainers.learner import Metrics
+from rlvr_trainers.learner import Metrics, place_of
 from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.opening import open_run
 from rlvr_trainers.optimizer import OptimizerConfig
 from rlvr_trainers.policy import Policy
+from rlvr_trainers.reference import open_reference
 from rlvr_trainers.reward_model import step_ends
 from rlvr_trainers.rollouts import (
     Collected,
@@ -199,19 +198,20 @@ def open_parts(config: PPOConfig, run: Run) -> Parts:
         critic = ValueHead(run.learner, config.critic_optimizer(), total_updates=total)
     else:
         critic = Critic(
-            load_scalar_model(
-                config.critic_model or config.model, device if run.ranks.size == 1 else torch.device("cpu")
-            ),
+            load_scalar_model(config.critic_model or config.model, place_of(device, run.ranks)),
             config.critic_optimizer(),
             total_updates=total,
             token_budget=config.token_budget,
             device=device,
             ranks=run.ranks,
+            offload=config.offload,
         )
     kl = config.kl_controller()
     run.attach("critic", critic)
     run.attach("kl", kl)
-    reference = Policy(load_model(config.model, device, torch.float32)) if config.kl_coef else None
+    reference = None
+    if config.kl_coef:
+        reference = open_reference(config.model, run.ranks, device, whole=config.kl_kind == "full")
     return Parts(critic, kl, reference)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Sampling
+from rlvr.scoring import Backend
 from rlvr_trainers.engines import EngineName
 from rlvr_trainers.losses import IMPORTANCE_KINDS
 from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
@@ -95,6 +96,8 @@ class RunConfig:
     """Padded tokens of a micro-batch: memory and speed, not the update."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time."""
+    offload: bool = False
+    """On several ranks: keep weights, gradients and moments in main memory and step there, to fit a larger model on the GPUs."""
     lora_rank: int = 0
     """Train adapters of this rank through peft and leave the model's own weights alone; 0 trains all weights."""
     lora_alpha: float = 32.0
@@ -111,6 +114,8 @@ class RunConfig:
     """Processes that run verifiers."""
     scoring_timeout_s: float = 10.0
     """Seconds that one verdict may take."""
+    scoring_backend: Backend = "processes"
+    """Where verifiers run: `processes` of this machine, or `ray` actors wherever the cluster has room (extra `ray`)."""
     max_fault_share: float = 0.1
     """Share of a step's episodes that may lack a verdict before the run is stopped."""
 

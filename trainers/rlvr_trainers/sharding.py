@@ -22,10 +22,16 @@ T = TypeVar("T")
 class Spread:
     """How a model and the rows it works on are spread over ranks. With one rank everything is whole and nothing changes."""
 
-    def __init__(self, model: Any, ranks: Ranks = ALONE, device: torch.device | None = None) -> None:
-        """Shards `model` in place where there are several ranks; each then holds its pieces on `device`."""
+    def __init__(
+        self, model: Any, ranks: Ranks = ALONE, device: torch.device | None = None, *, offload: bool = False
+    ) -> None:
+        """Shards `model` in place where there are several ranks; each then holds its pieces on `device`.
+
+        With `offload` they lie in main memory, gradients too, and the optimizer works there.
+        """
         self.ranks = ranks
-        self._root = shard(model, ranks, device or torch.device("cpu")) if ranks.size > 1 else None
+        place = device or torch.device("cpu")
+        self._root = shard(model, ranks, place, offload=offload) if ranks.size > 1 else None
 
     def run(self, call: Callable[[], T]) -> T:
         """`call()`, in which the model can be used whole. All ranks are in here together, or none is."""
@@ -86,16 +92,17 @@ class _Root(nn.Module):
         return call()
 
 
-def shard(model: Any, ranks: Ranks, device: torch.device) -> nn.Module:
+def shard(model: Any, ranks: Ranks, device: torch.device, *, offload: bool = False) -> nn.Module:
     """Shard a Hugging Face model in place, a group of weights for each layer and one for the rest; returns what runs it."""
-    from torch.distributed.fsdp import FSDPModule, fully_shard
+    from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
 
     mesh = ranks.mesh(device.type)
+    policy = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
     root = _Root(model)
     for layer in _layers(model):
-        fully_shard(layer, mesh=mesh)
+        fully_shard(layer, mesh=mesh, offload_policy=policy)
     # Gathered again in the backward pass: left whole after a forward, its weights would hide the sharded ones.
-    fully_shard(root, mesh=mesh, reshard_after_forward=True)
+    fully_shard(root, mesh=mesh, reshard_after_forward=True, offload_policy=policy)
     for module in root.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
