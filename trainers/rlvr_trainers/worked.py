@@ -16,6 +16,7 @@ from rlvr.generation.seeds import derive_seed
 from rlvr.rollout import rollout
 from rlvr.scoring import ScoringPool
 from rlvr.task import Task
+from rlvr.trajectory import Trajectory
 from rlvr_trainers.sampler import EnvConfig
 
 
@@ -34,9 +35,10 @@ def worked_examples(
 ) -> list[Example]:
     """About `count` worked solutions of training tasks, shared out by the weights of the environments.
 
-    `bare_share` of those that are one text are shown without their reasoning. Solutions of several turns are played, so
-    that the environment's replies stand between them as they do in rollouts. Raises ConfigError if an environment writes no
-    solutions, or one of several turns does not earn its reward.
+    `bare_share` of them are shown without what makes them right: a text without its reasoning, several turns as the last one
+    alone. Solutions of several turns are played, so that the environment's replies stand between them as they do in
+    rollouts. Raises ConfigError if an environment writes no solutions, or a whole one of several turns does not earn its
+    reward.
     """
     examples: list[Example] = []
     total_weight = sum(env.weight for env in mix)
@@ -51,11 +53,11 @@ def worked_examples(
         tasks = rlvr.tasks(env.id, "train", share, f"sft/{seed}", level=env.level, **env.knobs)
         several = []
         for task in tasks:
-            said = solution(task)
+            said, bare = solution(task), derive_seed("bare", seed, task.key) < bare_share * 2.0**63
             if isinstance(said, list):
-                several.append((task, said))
+                several.append(_Episode(task, said[-1:] if bare else said, bare))
                 continue
-            if derive_seed("bare", seed, task.key) < bare_share * 2.0**63:
+            if bare:
                 said = after_thinking(said) or said
             prompt = prompt_ids(tokenizer, task.messages, task.tools)
             answer = [*encode(tokenizer, said), tokenizer.eos_token_id]
@@ -65,20 +67,41 @@ def worked_examples(
     return examples
 
 
-def _played(played: Sequence[tuple[Task, list[str]]], tokenizer: Any) -> list[Example]:
-    script = {prompt_text(tokenizer, task.messages, task.tools).strip(): turns for task, turns in played}
-    engine = ScriptedEngine(episodes(script), tokenizer)
-    sampling = Sampling(max_tokens=engine.max_model_len)
+@dataclass(frozen=True)
+class _Episode:
+    task: Task
+    turns: list[str]
+    bare: bool
+    """Its turns are the last one alone, which need not be right."""
+
+
+def _played(left: Sequence[_Episode], tokenizer: Any) -> list[Example]:
+    examples: list[Example] = []
     with ScoringPool() as pool:
-        groups = rollout(engine, [task for task, _ in played], group_size=1, sampling=sampling, pool=pool, seed=0)
-    examples = []
-    for (trajectory,) in groups:
-        score, task = trajectory.score, trajectory.task
-        if score is None or not score.correct:
-            earned = "nothing" if score is None else f"{score.reward:g} ({score.error or score.reason})"
-            raise ConfigError(
-                f"the worked solution of {task.id} earns {earned} and would teach the wrong thing. "
-                f"`rlvr audit {task.env_id}` shows where the environment has to be mended"
-            )
-        examples += [Example(part.token_ids, part.loss_mask) for part in trajectory.samples]
+        while left:
+            # A script knows an episode by its prompt, so two with the same prompt are played one after the other.
+            script: dict[str, _Episode] = {}
+            later = []
+            for episode in left:
+                prompt = prompt_text(tokenizer, episode.task.messages, episode.task.tools).strip()
+                if script.setdefault(prompt, episode) is not episode:
+                    later.append(episode)
+            engine = ScriptedEngine(episodes({prompt: episode.turns for prompt, episode in script.items()}), tokenizer)
+            tasks, sampling = [episode.task for episode in script.values()], Sampling(max_tokens=engine.max_model_len)
+            groups = rollout(engine, tasks, group_size=1, sampling=sampling, pool=pool, seed=0)
+            for (trajectory,), episode in zip(groups, script.values(), strict=True):
+                if not episode.bare:
+                    _demand_right(trajectory)
+                examples += [Example(part.token_ids, part.loss_mask) for part in trajectory.samples]
+            left = later
     return examples
+
+
+def _demand_right(trajectory: Trajectory) -> None:
+    score, task = trajectory.score, trajectory.task
+    if score is None or not score.correct:
+        earned = "nothing" if score is None else f"{score.reward:g} ({score.error or score.reason})"
+        raise ConfigError(
+            f"the worked solution of {task.id} earns {earned} and would teach the wrong thing. "
+            f"`rlvr audit {task.env_id}` shows where the environment has to be mended"
+        )
