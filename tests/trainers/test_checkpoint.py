@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -120,8 +118,9 @@ def test_a_state_that_would_run_code_is_not_unpickled(tmp_path, parts):
     assert not (tmp_path / "owned").exists()
 
 
-WRITE_UNTIL_FULL = """
-    import resource, signal, sys
+# One process pays for the imports; what is to die is a fork of it.
+FORKED = """
+    import os, random, resource, signal, sys, time
     from pathlib import Path
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from rlvr.errors import CheckpointError
@@ -129,56 +128,61 @@ WRITE_UNTIL_FULL = """
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(sys.argv[1]), AutoTokenizer.from_pretrained(sys.argv[1])
     folder = Path(sys.argv[2])
+"""
+WRITE_UNTIL_FULL = """
     save_checkpoint(folder, TrainerState(step=1), model, tokenizer)
-    # No file may grow past this: writes fail as they do when the disk is full.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
-    try:
-        save_checkpoint(folder, TrainerState(step=2), model, tokenizer)
-    except CheckpointError as fault:
-        print(fault)
-    else:
-        sys.exit("the checkpoint was written past the limit")
+    for limit in (100, 20_000):  # the first file fails, or one after it does
+        if os.fork() == 0:
+            # No file may grow past this: writes fail as they do when the disk is full.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            try:
+                save_checkpoint(folder, TrainerState(step=2), model, tokenizer)
+            except CheckpointError as fault:
+                print(fault, flush=True)
+            else:
+                print("the checkpoint was written past the limit", flush=True)
+            os._exit(0)
+        os.wait()
+        print(sorted(path.name for path in folder.iterdir()), flush=True)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [100, 20_000])  # the first file fails, or one after it does
-def test_a_full_disk_is_an_error_that_leaves_the_checkpoint_before_it_intact(tmp_path, tiny_model, parts, limit):
-    process = run_python(WRITE_UNTIL_FULL, str(tiny_model), str(tmp_path / "run"), str(limit))
+def test_a_full_disk_is_an_error_that_leaves_the_checkpoint_before_it_intact(tmp_path, tiny_model, parts):
+    process = run_python(FORKED + WRITE_UNTIL_FULL, str(tiny_model), str(tmp_path / "run"))
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "could not be written" in out
-    assert "Earlier checkpoints are intact" in out
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["step-000001"]
+    assert out.count("could not be written") == 2
+    assert out.count("Earlier checkpoints are intact") == 2
+    assert out.count("['step-000001']") == 2, "and nothing half-written is left"
     assert load_state(tmp_path / "run" / "step-000001", parts[0]).step == 1
 
 
 WRITE_FOR_EVER = """
-    import sys
-    from pathlib import Path
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
-
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(sys.argv[1]), AutoTokenizer.from_pretrained(sys.argv[1])
-    for turn in range(100_000):
-        save_checkpoint(Path(sys.argv[2]), TrainerState(step=turn % 3), model, tokenizer, keep=2)
-        print(turn, flush=True)
+    rng = random.Random(0)
+    for number in range(5):
+        run, (reader, writer) = folder / f"run{number}" / "checkpoints", os.pipe()
+        child = os.fork()
+        if child == 0:
+            for turn in range(100_000):
+                save_checkpoint(run, TrainerState(step=turn % 3), model, tokenizer, keep=2)
+                os.write(writer, b".")
+        for _ in range(3):
+            assert os.read(reader, 1)
+        time.sleep(rng.random() * 0.05)
+        os.kill(child, signal.SIGKILL)
+        os.wait()
 """
 
 
 @pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path, tiny_model, parts):
-    rng = random.Random(0)
-    for round_number in range(4):
-        run = tmp_path / f"run{round_number}"
-        process = run_python(WRITE_FOR_EVER, str(tiny_model), str(run / "checkpoints"))
-        for _ in range(3):
-            assert process.stdout.readline(), process.stderr.read()
-        time.sleep(rng.random() * 0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        load_state(latest_checkpoint(run), parts[0])
+    process = run_python(FORKED + WRITE_FOR_EVER, str(tiny_model), str(tmp_path))
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    for number in range(5):
+        load_state(latest_checkpoint(tmp_path / f"run{number}"), parts[0])
 
 
 def test_global_generators_are_put_back_where_they_were():
