@@ -63,7 +63,11 @@ def build() -> Any:
     from rlvr import commands
 
     commands.add_to(app)
+    groups = {group.name: group.typer_instance for group in app.registered_groups if group.typer_instance is not None}
     for point in importlib.metadata.entry_points(group=COMMANDS):
+        home, dot, name = point.name.rpartition(".")  # `envs.difficulty` is the command `rlvr envs difficulty`
+        if dot and (home not in groups or name in {command.name for command in groups[home].registered_commands}):
+            continue
         if point.name in {command.name for command in app.registered_commands} | {
             group.name for group in app.registered_groups
         }:
@@ -73,7 +77,9 @@ def build() -> Any:
         except Exception as fault:  # one broken package must not take the program down
             print(f"rlvr: the command {point.name!r} of {point.value} is left out: {fault}", file=sys.stderr)
             continue
-        if isinstance(found, typer.Typer):
+        if dot:
+            groups[home].command(name=name)(found)
+        elif isinstance(found, typer.Typer):
             app.add_typer(found, name=point.name)
         else:
             app.command(name=point.name)(found)

@@ -5,6 +5,7 @@ Every choice is a function of the seed and of the state, so a resumed run draws 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import rlvr
 from rlvr.errors import ConfigError
 from rlvr.generation.seeds import derive_seed
 from rlvr.task import Task
+from rlvr_trainers.difficulty_filter import DifficultyFilter, read_filter
 
 CURRICULUM_WINDOW = 64
 """Groups at a level whose mean decides whether to change it."""
@@ -38,6 +40,8 @@ class EnvConfig:
     """Mean reward of a full window at which the level falls."""
     drop_solved: bool = False
     """Leave out rows of a data set whose whole group was right when they last came up."""
+    filter: str = ""
+    """File of `rlvr envs difficulty`: the tasks it names are left out, and its level is taken where `level` is not set."""
 
     def __post_init__(self) -> None:
         if not self.weight > 0:
@@ -150,11 +154,13 @@ class _Stream:
     def __init__(self, env: EnvConfig, seed: int) -> None:
         self.env = env
         self.spec = rlvr.spec(env.id)
-        self.level = env.level
+        measured = read_filter(env.filter, env.id) if env.filter else DifficultyFilter()
+        self._left_out = measured.drop
+        self.level = env.level if env.level is not None else measured.level
         if env.curriculum:
             if len(self.spec.levels) < 2:
                 raise ConfigError(f"{env.id} has {len(self.spec.levels)} levels; a curriculum needs at least 2")
-            self.level = env.level or 0
+            self.level = self.level or 0
         self._seed = seed
         self._next = 0
         self._solved: set[str] = set()
@@ -164,6 +170,10 @@ class _Stream:
         if size == 0:
             raise ConfigError(
                 f"{env.id} has no training task with {self.knobs}; choose other knobs or another environment"
+            )
+        if size is not None and self._find() is None:
+            raise ConfigError(
+                f"filter {env.filter!r} leaves out all {size} training tasks of {env.id}; measure a weaker or a stronger model"
             )
         if env.drop_solved and size is None:
             raise ConfigError(
@@ -182,7 +192,7 @@ class _Stream:
 
     @property
     def solved(self) -> bool:
-        return bool(self._solved) and self._find() is None
+        return bool(self._solved or self._left_out) and self._find() is None
 
     @property
     def num_solved(self) -> int:
@@ -201,12 +211,16 @@ class _Stream:
         """The place after the next task and the task itself; None if all are solved."""
         size = self.size()
         if size is None:
-            return self._next + 1, self.spec.task(self._next, seed=self._seed, knobs=self.knobs)
+            return next(
+                (number + 1, task)
+                for number in itertools.count(self._next)  # a filter names some tasks only, so this ends
+                if (task := self.spec.task(number, seed=self._seed, knobs=self.knobs)).key not in self._left_out
+            )
         for number in range(self._next, self._next + 2 * size):  # one whole epoch, wherever the first one stands
             epoch, place = divmod(number, size)
             # The stream's own shuffle by seed gives every epoch another order.
             task = self.spec.task(place, seed=f"{self._seed}/epoch/{epoch}", knobs=self.knobs)
-            if task.key not in self._solved:
+            if task.key not in self._solved and task.key not in self._left_out:
                 return number + 1, task
         return None
 

@@ -45,7 +45,7 @@ class RlvrTask(vf.Task[RlvrData]):  # type: ignore[misc]
         """Our own identity of the content."""
         return str(self.data.rlvr_task["key"])
 
-    @vf.reward
+    @vf.reward  # type: ignore[untyped-decorator]
     async def verdict(self, trace: vf.Trace) -> float:
         """The reward of the finished episode. Raises EnvironmentFault if there is no verdict."""
         task = rlvr.Task.from_dict(self.data.rlvr_task)
@@ -159,7 +159,10 @@ def from_verifiers(env_id: str, taskset: vf.Taskset[Any, Any], n: int | None = N
         )
     tasks: Iterable[Any] = taskset if n is None else taskset.take(n)
     rows = [{"data": task.data.model_dump(mode="json"), "prompt": _messages(env_id, task.data)} for task in tasks]
-    return rlvr.register(env_id, rows=rows, prompt=lambda row: row["prompt"], verify=_judge_of(task_type, config))
+    spec: RowsSpec = rlvr.register(
+        env_id, rows=rows, prompt=lambda row: row["prompt"], verify=_judge_of(task_type, config)
+    )
+    return spec
 
 
 def _judge_of(task_type: Any, config: Any) -> Callable[[rlvr.Task, str], rlvr.Score]:
