@@ -17,26 +17,26 @@ from rlvr_trainers.tiny import build_tiny_model
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:all_groups_dead"),  # a task this easy is solved before the last step
     pytest.mark.skipif(vllm_version() is None, reason="vLLM is not installed here; `make vllm` tests it"),
 ]
 
 
-@rlvr.register("vllmtest/last-letter-v0")
-def last_letter(rng: random.Random) -> rlvr.Task:
-    letters = "".join(rng.choice("abcd") for _ in range(4))
-    return rlvr.Task(letters, answer=letters[-1])
+@rlvr.register("vllmtest/early-letter-v0")
+def early_letter(rng: random.Random) -> rlvr.Task:
+    return rlvr.Task("".join(rng.choice("abcd") for _ in range(6)))
 
 
-@last_letter.verifier
+@early_letter.verifier
 def check(task: rlvr.Task, text: str) -> rlvr.Score:
-    return rlvr.Score(float(text.startswith(task.answer)))
+    return rlvr.Score(float(text[:1] in ("a", "b")))
 
 
-def learn(folder: Path, engine: str, *, steps: int = 16, **options: Any) -> list[dict[str, float]]:
+def learn(folder: Path, engine: str, *, steps: int = 12, **options: Any) -> list[dict[str, float]]:
     model = build_tiny_model(folder / "model", alphabet="abcd\n", layers=1, hidden=64, heads=2, max_length=64)
     config = GRPOConfig(
         model=str(model),
-        env="vllmtest/last-letter-v0",
+        env="vllmtest/early-letter-v0",
         out=str(folder / "run"),
         engine=engine,  # type: ignore[arg-type]
         engine_options=options,
@@ -44,7 +44,8 @@ def learn(folder: Path, engine: str, *, steps: int = 16, **options: Any) -> list
         prompts_per_step=16,
         group_size=8,
         max_tokens=3,
-        learning_rate=4e-3,
+        learning_rate=2e-3,
+        keep_dead_groups=True,  # so that every step makes an update, and versions are steps
         scoring_workers=1,
     )
     train_grpo(config, quiet=True)
@@ -56,7 +57,7 @@ def test_a_run_on_vllm_learns_like_one_on_transformers_and_samples_from_what_it_
     on_transformers = learn(tmp_path / "transformers", "transformers")
     for rows in (on_vllm, on_transformers):
         first, last = rows[0]["reward"], sum(row["reward"] for row in rows[-3:]) / 3
-        assert last > first + 0.15, [row["reward"] for row in rows]
+        assert last > first + 0.3, [row["reward"] for row in rows]
     # Sampling and training log-probabilities agree at every step, so every update was served before it was sampled from.
     assert max(row["mismatch"] for row in on_vllm) < 1e-5
     for step, path in rollout_files(tmp_path / "vllm" / "run").items():
