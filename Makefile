@@ -1,5 +1,6 @@
 # make quickstart   train a small reasoning model from nothing and put it on a board
 # make test         all checks and tests
+# make docs         the documentation as a site
 # Both set up everything they need in .venv first.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo -c constrai
 # Spinning OpenMP threads cost up to four times the time on a shared machine.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: setup quickstart test vllm lint types imports unit clean
+.PHONY: setup quickstart test vllm exports docs lint types imports unit clean
 
 setup: $(VENV)/.installed
 
@@ -58,6 +59,23 @@ vllm: .venv-vllm/.installed
 		-e '.[train,openai]' pytest hypothesis scipy
 	.venv-vllm/bin/python -m pip check
 	@touch $@
+
+# The doors to other trainers and evaluators, against the packages behind them, whose pins must not decide ours either.
+exports: .venv-exports/.installed
+	PATH="$(CURDIR)/.venv-exports/bin:$$PATH" .venv-exports/bin/python -m pytest tests/envs/test_verifiers.py tests/envs/test_openenv.py
+	cd examples/exports && for script in verl_score http_score openenv_episode verifiers_eval; do \
+		PATH="$(CURDIR)/.venv-exports/bin:$$PATH" ../../.venv-exports/bin/python $$script.py || exit 1; done
+
+.venv-exports/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-exports
+	.venv-exports/bin/python -m pip install --quiet -e '.[openenv,view,data]' pytest hypothesis uv
+	.venv-exports/bin/python -m pip install --quiet 'verifiers>=0.4,<0.5'
+	@touch $@
+
+# The site of the pages in docs/, with the reference made from the code: build/site/index.html.
+docs: setup
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) runs build dist
