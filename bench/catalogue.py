@@ -63,7 +63,8 @@ def section(spec: EnvSpec) -> str:
         split = "eval" if spec.count("train", spec.knobs) == 0 else "train"
         if spec.kind != "rows":  # rows of public data sets are not copied into these pages
             text = rlvr.tasks(spec.id, split, 1)[0].text
-            lines += ["", "```text", text if len(text) < 1500 else text[:1500] + " ...", "```"]
+            fence = "`" * 4  # prompts hold fences of three
+            lines += ["", f"{fence}text", text if len(text) < 1500 else text[:1500] + " ...", fence]
     except RlvrError:
         pass
     return "\n".join(lines)
