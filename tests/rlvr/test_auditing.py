@@ -7,6 +7,7 @@ import time
 import pytest
 
 import rlvr
+from rlvr.auditing import audit_all
 
 _numbers = itertools.count()
 
@@ -151,6 +152,40 @@ def test_the_page_shows_hostile_text_as_text():
     )
     assert "<script>" not in report.page()
     assert "FAILED" in report.text()
+
+
+def test_environments_audited_together_keep_their_own_faults():
+    def unstable(rng):
+        return rlvr.Task(f"{id(object())} {time.time()}", answer="1")
+
+    def empty(rng):
+        raise ValueError("no tasks today")
+
+    ids = [
+        plant(exact),
+        plant(exact, make=unstable),
+        plant(exact, make=empty),
+        plant(lambda task, text: rlvr.Score(1.0)),
+    ]
+    reports = audit_all(ids, n=12, timeout_s=0.5)
+    assert [report.env_id for report in reports] == ids
+    assert reports[0].passed, reports[0].text()
+    assert reports[0].to_dict()["checks"] == rlvr.audit(ids[0], n=12).to_dict()["checks"]
+    faults = [{check.name for check in report.failures} for report in reports[1:]]
+    assert "stream" in faults[0]
+    assert faults[1] == {"generate"}
+    assert "no tasks today" in reports[2].failures[0].says
+    assert "floor" in faults[2]
+    assert "stream" not in faults[2]
+
+
+def test_a_generator_that_prints_does_not_garble_the_audit():
+    def talkative(rng):
+        print("...", end="")
+        number = rng.randrange(10**9)
+        return rlvr.Task(f"Say {number} backwards.", answer=str(number)[::-1])
+
+    assert "stream" not in failed(plant(exact, make=talkative))
 
 
 @pytest.mark.parametrize(("chance", "n", "at_least"), [(0.0, 50, 0.0), (0.5, 50, 0.7), (0.02, 50, 0.1)])
