@@ -177,11 +177,17 @@ def kv_cache_bytes(config: Any, max_model_len: int, max_num_seqs: int, itemsize:
     per_token = kv_bytes_per_token(config, itemsize)
     blocks = -(-max_model_len // 128) + 1  # vLLM's blocks hold 128 tokens on a CPU
     needed = per_token * blocks * 128
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = free_bytes()
     if needed > free // 2:
         raise ConfigError(
             f"one sequence of {max_model_len} tokens needs {needed >> 20} MiB of key-value cache, and {free >> 20} MiB of memory "
             "are free. Lower max_model_len or use a smaller model."
+        )
+    weights = WeightShapes.of_config(config).num_weights * itemsize
+    if weights + needed > free:
+        raise ConfigError(
+            f"the weights take {weights >> 20} MiB and one sequence of {max_model_len} tokens {needed >> 20} MiB, and "
+            f"{free >> 20} MiB of memory are free. Use a smaller model, or a machine with more memory."
         )
     return max(64 << 20, needed, min(needed * max_num_seqs, free // 4))
 
@@ -216,6 +222,15 @@ def kv_bytes_per_token(config: Any, itemsize: int) -> int:
     heads: int = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width: int = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return int(2 * text.num_hidden_layers * heads * width * itemsize)
+
+
+def free_bytes() -> int:
+    """Main memory that can be had: on Linux with what the system would give back from its caches."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def start_failure(path: str | Path, fault: BaseException | str) -> ConfigError:

@@ -66,6 +66,12 @@ def test_the_cache_holds_every_sequence_or_a_quarter_of_the_memory() -> None:
         support.kv_cache_bytes(CONFIG, 1 << 32, 1, 4)
 
 
+def test_a_model_that_is_larger_than_the_free_memory_is_refused_before_it_is_loaded() -> None:
+    giant = LlamaConfig(hidden_size=16_384, intermediate_size=53_248, num_attention_heads=128, num_hidden_layers=126)
+    with pytest.raises(ConfigError, match=r"the weights take \d{6,} MiB .* are free"):
+        support.kv_cache_bytes(giant, 1024, 1, 4)
+
+
 def test_the_memory_of_a_gpu_is_counted_before_anything_is_loaded() -> None:
     weights = sum(tensor.numel() for tensor in meta_model(CONFIG).parameters())
     # 2 (keys, values) * 3 layers * 2 heads * 32 dimensions * 2 bytes = 768 bytes a token
