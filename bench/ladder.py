@@ -216,8 +216,8 @@ def report(noise: dict[float, dict[str, tuple[float, float]]], curves: dict[str,
             for name in next(iter(noise.values()))
         ),
         "",
-        f"| rung | steps to {GOAL} by seed | reached | median | spread of the end reward | processor s a step |",
-        "|---|---|---|---|---|---|",
+        f"| rung | steps to {GOAL} by seed | reached | median | spread of the end reward | processor s a step | to the goal |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, runs in curves.items():
         steps = [steps_to_goal(run["rewards"]) for run in runs]
@@ -225,9 +225,11 @@ def report(noise: dict[float, dict[str, tuple[float, float]]], curves: dict[str,
         reached = [step for step in steps if step is not None]
         median = statistics.median([math.inf if step is None else step for step in steps])
         cost = statistics.median(run["seconds"] / len(run["rewards"]) for run in runs)
+        by_seed = " ".join("-" if step is None else str(step) for step in steps)
+        goal, price = ("-", "-") if math.isinf(median) else (f"{median:g}", f"{cost * median:.1f}")
         lines.append(
-            f"| {name} | {' '.join('-' if step is None else str(step) for step in steps)} | {len(reached)} of {len(runs)} | "
-            f"{'-' if math.isinf(median) else f'{median:g}'} | {min(ends):.2f} to {max(ends):.2f} | {cost:.3f} |"
+            f"| {name} | {by_seed} | {len(reached)} of {len(runs)} | {goal} | {min(ends):.2f} to {max(ends):.2f} | {cost:.3f} | "
+            f"{price} |"
         )
     return "\n".join(lines) + "\n"
 
