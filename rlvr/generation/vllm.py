@@ -68,8 +68,11 @@ class VLLMEngine:
         if on_gpu and kv_cache_memory_mb is None:
             memory = {"gpu_memory_utilization": gpu_memory_utilization}
         else:
-            computed = support.kv_cache_bytes(config, self.max_model_len, max_num_seqs, self.dtype.itemsize)
-            memory = {"kv_cache_memory_bytes": kv_cache_memory_mb << 20 if kv_cache_memory_mb else computed}
+            memory = {
+                "kv_cache_memory_bytes": kv_cache_memory_mb << 20
+                if kv_cache_memory_mb
+                else support.kv_cache_bytes(config, self.max_model_len, max_num_seqs, self.dtype.itemsize)
+            }
         support.prepare_environment()
         with support.untouched_process():
             from vllm import LLM

@@ -129,8 +129,11 @@ class VLLMServerEngine:
         if on_gpu and kv_cache_memory_mb is None:
             flags["--gpu-memory-utilization"] = str(gpu_memory_utilization)
         else:
-            computed = support.kv_cache_bytes(config, length, max_num_seqs, served.itemsize)
-            flags["--kv-cache-memory-bytes"] = str(kv_cache_memory_mb << 20 if kv_cache_memory_mb else computed)
+            flags["--kv-cache-memory-bytes"] = str(
+                kv_cache_memory_mb << 20
+                if kv_cache_memory_mb
+                else support.kv_cache_bytes(config, length, max_num_seqs, served.itemsize)
+            )
         switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager"])]
         server = ServerProcess(path, [text for pair in flags.items() for text in pair] + switches, gpus)
         try:

@@ -67,7 +67,13 @@ def test_the_cache_holds_every_sequence_or_a_quarter_of_the_memory() -> None:
 
 
 def test_a_model_that_is_larger_than_the_free_memory_is_refused_before_it_is_loaded() -> None:
-    giant = LlamaConfig(hidden_size=16_384, intermediate_size=53_248, num_attention_heads=128, num_hidden_layers=126)
+    giant = LlamaConfig(
+        hidden_size=16_384,
+        intermediate_size=53_248,
+        num_attention_heads=128,
+        num_key_value_heads=1,
+        num_hidden_layers=126,
+    )
     with pytest.raises(ConfigError, match=r"the weights take \d{6,} MiB .* are free"):
         support.kv_cache_bytes(giant, 1024, 1, 4)
 
