@@ -173,7 +173,10 @@ def serving_dtype(config: Any, dtype: torch.dtype | None) -> torch.dtype:
 
 
 def kv_cache_bytes(config: Any, max_model_len: int, max_num_seqs: int, itemsize: int) -> int:
-    """Key-value cache for all sequences at full length, at least 64 MiB and at most a quarter of the free memory."""
+    """Key-value cache for all sequences at full length, at least 64 MiB and at most a quarter of the free main memory.
+
+    Raises ConfigError if one sequence, or the weights beside it, do not fit.
+    """
     per_token = kv_bytes_per_token(config, itemsize)
     blocks = -(-max_model_len // 128) + 1  # vLLM's blocks hold 128 tokens on a CPU
     needed = per_token * blocks * 128
