@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rlvr
+from rlvr.generation.vllm_replicas import open_servers
 from rlvr.generation.vllm_versions import vllm_version
 from rlvr.tracking import read_metrics, read_rollouts, rollout_files
 from rlvr_trainers import GRPOConfig, train_grpo
@@ -32,10 +36,13 @@ def check(task: rlvr.Task, text: str) -> rlvr.Score:
     return rlvr.Score(float(text[:1] in ("a", "b")))
 
 
-def learn(folder: Path, engine: str, *, steps: int = 12, **options: Any) -> list[dict[str, float]]:
-    model = build_tiny_model(folder / "model", alphabet="abcd\n", layers=1, hidden=64, heads=2, max_length=64)
+def tiny_model(folder: Path) -> Path:
+    return build_tiny_model(folder / "model", alphabet="abcd\n", layers=1, hidden=64, heads=2, max_length=64)
+
+
+def learn(folder: Path, engine: str, *, steps: int = 12, opened: Any = None, **options: Any) -> list[dict[str, float]]:
     config = GRPOConfig(
-        model=str(model),
+        model=str(tiny_model(folder)),
         env="vllmtest/early-letter-v0",
         out=str(folder / "run"),
         engine=engine,  # type: ignore[arg-type]
@@ -48,7 +55,7 @@ def learn(folder: Path, engine: str, *, steps: int = 12, **options: Any) -> list
         keep_dead_groups=True,  # so that every step makes an update, and versions are steps
         scoring_workers=1,
     )
-    train_grpo(config, quiet=True)
+    train_grpo(config, engine=opened, quiet=True)
     return [row for row in read_metrics(folder / "run") if row["step"] > 0]
 
 
@@ -64,11 +71,28 @@ def test_a_run_on_vllm_learns_like_one_on_transformers_and_samples_from_what_it_
         assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
 
 
-def test_a_run_on_two_servers_samples_from_what_it_trained(tmp_path: Path) -> None:
-    rows = learn(
-        tmp_path, "vllm_server", steps=4, replicas=2, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500
-    )
-    assert len(rows) == 4
+def test_a_run_on_two_servers_goes_on_when_one_of_them_is_killed(tmp_path: Path) -> None:
+    """Not an episode is lost, none is judged by default, and every token comes from the weights that were trained."""
+    killed: list[int] = []
+
+    def kill_one_server(engine: Any) -> None:
+        while not (tmp_path / "run" / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        killed.append(engine._places[0].engine._server._process.pid)
+        os.killpg(killed[0], 9)
+
+    model = tiny_model(tmp_path)
+    engine = open_servers(model, replicas=2, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500)
+    try:
+        threading.Thread(target=kill_one_server, args=(engine,), daemon=True).start()
+        rows = learn(tmp_path, "vllm_server", steps=8, opened=engine)
+    finally:
+        engine.close()
+    assert killed
+    assert len(rows) == 8
     assert max(row["mismatch"] for row in rows) < 1e-5
     for step, path in rollout_files(tmp_path / "run").items():
-        assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
+        trajectories = list(read_rollouts(path))
+        assert len(trajectories) == 16 * 8
+        assert {trajectory.weight_version for trajectory in trajectories} == {step - 1}
+        assert not any(trajectory.finish == "fault" for trajectory in trajectories)
