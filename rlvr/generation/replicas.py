@@ -320,8 +320,8 @@ class ReplicatedEngine:
                 return
             try:
                 engine = self._open(place.number)
-            except RlvrError as fault:
-                place.fault = str(fault)
+            except Exception as fault:  # a boundary: whatever it is, those who wait must not wait for ever
+                place.fault = _said(fault)
                 self._closing.wait(self._pause_s)
                 continue
             try:
@@ -337,8 +337,8 @@ class ReplicatedEngine:
                             self._stand(place, engine)
                             self._assign()
                             return
-            except RlvrError as fault:
-                place.fault = str(fault)
+            except Exception as fault:  # as above
+                place.fault = _said(fault)
             _close_quietly(engine)
         with self._changed:
             place.given_up = True
@@ -392,6 +392,11 @@ def _settle(job: _Job, outcome: list[Completion] | Exception) -> None:
         job.answer.set_exception(outcome)
     else:
         job.answer.set_result(outcome)
+
+
+def _said(fault: Exception) -> str:
+    """Ours explain themselves; of others the kind is needed, too."""
+    return str(fault) if isinstance(fault, RlvrError) else f"{type(fault).__name__}: {fault}"
 
 
 def _close_quietly(engine: Replica) -> None:

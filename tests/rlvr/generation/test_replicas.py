@@ -216,6 +216,19 @@ def test_when_no_replica_comes_back_the_error_names_each_of_them(two: Any, farm:
         two.generate(requests, SAMPLING)
 
 
+def test_an_unexpected_fault_of_a_restart_ends_the_waiting_too(
+    two: Any, farm: Farm, requests: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(number: int) -> Mortal:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(two, "_open", broken)
+    for [engine] in list(farm.engines.values()):
+        engine.dies_after = 1
+    with pytest.raises(EngineError, match="replica 1: OSError: no space left on device"):
+        two.generate(requests, SAMPLING)
+
+
 def test_replicas_that_serve_different_weights_are_refused(farm: Farm, model: Any, tmp_path: Path) -> None:
     def open_replica(number: int) -> Mortal:
         return Mortal(model if number == 0 else moved(model), farm.tokenizer)
