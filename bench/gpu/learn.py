@@ -6,12 +6,13 @@ python bench/gpu/learn.py SCRATCH [--tiny]
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+import time
 from pathlib import Path
 
 from bench.gpu import common
 from rlvr.tracking import read_metrics
+from rlvr_trainers.recipe import load_recipe, run_recipe
 
 
 def main() -> None:
@@ -19,27 +20,17 @@ def main() -> None:
     settings = [f"out={json.dumps(str(out))}"]
     if "--tiny" in sys.argv:
         settings += ["sft.steps=20", "sft.examples=200", "grpo.steps=3", "grpo.prompts_per_step=4", "grpo.eval_tasks=8"]
-    command = [
-        sys.executable,
-        "-m",
-        "rlvr",
-        "train",
-        "trainers/recipes/quickstart.toml",
-        *settings,
-        "--json",
-        "--quiet",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stdout[-1000:] + done.stderr[-2000:])
-    facts = json.loads(done.stdout[done.stdout.index("{") :])
+    common.quiet()
+    began = time.perf_counter()
+    result = run_recipe(load_recipe(Path("trainers/recipes/quickstart.toml"), settings), quiet=True)
+    seconds = time.perf_counter() - began
     rows = [row for row in read_metrics(out) if row["step"] > 0]
     every = max(1, len(rows) // 10)
     curve = {f"reward, steps {rows[i]['step']:.0f} on": rows[i : i + every] for i in range(0, len(rows), every)}
     common.emit(
         {
-            "accuracy before, after": f"{facts['accuracy_before']:.1%}, {facts['accuracy_after']:.1%}",
-            "wall time": f"{facts['wall_s']:.0f} s",
+            "accuracy before, after": f"{result.accuracy_before:.1%}, {result.accuracy_after:.1%}",
+            "wall time": f"{seconds:.0f} s",
             **{name: f"{sum(row['reward'] for row in part) / len(part):.3f}" for name, part in curve.items()},
             **common.fields(seconds_a_step=common.median([sum_of(row) for row in rows])),
         }
