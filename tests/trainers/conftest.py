@@ -49,3 +49,19 @@ def say_b() -> Iterator[str]:
 
     yield "test/say-b-v0"
     registry._specs.pop("test/say-b-v0")
+
+
+@pytest.fixture
+def even_length() -> Iterator[str]:
+    """The id of an environment that pays for answers of an even length: even an untrained model has some right."""
+
+    @rlvr.register("test/even-length-v0")
+    def even_length_task(rng):
+        return rlvr.Task("".join(rng.choice("abcd") for _ in range(4)))
+
+    @even_length_task.verifier
+    def check(task, text):
+        return rlvr.Score(float(len(text) % 2 == 0))
+
+    yield "test/even-length-v0"
+    registry._specs.pop("test/even-length-v0")

@@ -66,6 +66,14 @@ def test_a_constant_reward_is_named_with_what_to_do(reward, advice):
         alarms.after_step(row, max_tokens=100)
 
 
+def test_a_step_without_groups_whose_answers_all_earned_the_same_is_named():
+    alone = {name: value for name, value in metrics(1).items() if name != "live_groups"}
+    assert names([{**alone, "reward": 0.0, "accuracy": 0.0, "reward_std": 0.0}]) == ["equal_rewards"]
+    assert names([{**alone, "reward_std": 0.2}]) == []
+    assert names([{**alone, "reward": 1.0, "accuracy": 1.0, "reward_std": 0.0}]) == []
+    assert names([metrics(1, reward_std=0.0)]) == [], "of groups, all_groups_dead says it"
+
+
 def test_answers_without_a_token_are_named():
     assert names([metrics(1, length_mean=1.0, accuracy=0.0)]) == ["empty_answers"]
     assert names([metrics(1, length_mean=1.0, accuracy=0.5)]) == []

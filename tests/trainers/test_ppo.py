@@ -47,10 +47,10 @@ def timeless(run: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("critic", ["own", "shared"])
-def test_a_run_killed_at_any_update_goes_on_bit_for_bit(tiny_model, last_letter, tmp_path, critic):
+def test_a_run_killed_at_any_update_goes_on_bit_for_bit(tiny_model, even_length, tmp_path, critic):
     # 2 steps of 2 passes in 2 minibatches, with everything that has a state: checkpoints stand between all updates.
     config = small(
-        tiny_model, last_letter, tmp_path / "whole", critic=critic, num_iterations=2, num_minibatches=2,
+        tiny_model, even_length, tmp_path / "whole", critic=critic, num_iterations=2, num_minibatches=2,
         checkpoint_every=1, keep_checkpoints=99, kl_coef=0.1, kl_in="reward", kl_kind="k1", kl_target=0.01, kl_horizon=100,
         entropy_coef=0.01, token_budget=200, schedule="linear", eval_tasks=4, eval_every=1,
     )  # fmt: skip
@@ -81,11 +81,11 @@ def test_a_run_killed_at_any_update_goes_on_bit_for_bit(tiny_model, last_letter,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("critic", ["own", "shared"])
-def test_micro_batches_change_nothing_but_rounding(tiny_model, last_letter, tmp_path, critic):
+def test_micro_batches_change_nothing_but_rounding(tiny_model, even_length, tmp_path, critic):
     outs = []
     for budget in (10_000, 200, 1):
         config = small(
-            tiny_model, last_letter, tmp_path / str(budget), critic=critic, steps=1, num_minibatches=2,
+            tiny_model, even_length, tmp_path / str(budget), critic=critic, steps=1, num_minibatches=2,
             entropy_coef=0.01, kl_coef=0.1, token_budget=budget,
         )  # fmt: skip
         outs.append(weights(train_ppo(config, quiet=True).model))
@@ -96,10 +96,10 @@ def test_micro_batches_change_nothing_but_rounding(tiny_model, last_letter, tmp_
     assert apart < 0.02 * moved
 
 
-def test_value_pretraining_trains_the_critic_alone(tiny_model, last_letter, tmp_path):
+def test_value_pretraining_trains_the_critic_alone(tiny_model, even_length, tmp_path):
     for critic in ("own", "shared"):
         config = small(
-            tiny_model, last_letter, tmp_path / critic, critic=critic, steps=2, value_pretraining_steps=1,
+            tiny_model, even_length, tmp_path / critic, critic=critic, steps=2, value_pretraining_steps=1,
             checkpoint_every=1, keep_checkpoints=9,
         )  # fmt: skip
         result = train_ppo(config, quiet=True)
@@ -111,13 +111,13 @@ def test_value_pretraining_trains_the_critic_alone(tiny_model, last_letter, tmp_
         assert not same(weights(result.model), weights(tiny_model))
 
 
-def test_a_run_of_nothing_but_pretraining_is_refused(tiny_model, last_letter, tmp_path):
+def test_a_run_of_nothing_but_pretraining_is_refused(tiny_model, even_length, tmp_path):
     with pytest.raises(ConfigError, match="no policy would be trained"):
-        small(tiny_model, last_letter, tmp_path, steps=2, value_pretraining_steps=2)
+        small(tiny_model, even_length, tmp_path, steps=2, value_pretraining_steps=2)
 
 
-def test_the_kl_starts_at_zero_and_is_charged_on_the_reward(tiny_model, last_letter, tmp_path):
-    config = small(tiny_model, last_letter, tmp_path / "run", steps=3, kl_coef=0.5, kl_in="reward", kl_kind="k1")
+def test_the_kl_starts_at_zero_and_is_charged_on_the_reward(tiny_model, even_length, tmp_path):
+    config = small(tiny_model, even_length, tmp_path / "run", steps=3, kl_coef=0.5, kl_in="reward", kl_kind="k1")
     train_ppo(config, quiet=True)
     rows = read_metrics(tmp_path / "run")
     assert rows[0]["kl_from_reference"] == pytest.approx(0.0, abs=1e-6)
@@ -127,10 +127,10 @@ def test_the_kl_starts_at_zero_and_is_charged_on_the_reward(tiny_model, last_let
 
 @pytest.mark.parametrize("critic", ["own", "shared"])
 @pytest.mark.parametrize("kl_in", ["loss", "reward"])
-def test_the_kl_can_be_that_of_whole_distributions(tiny_model, last_letter, tmp_path, critic, kl_in):
+def test_the_kl_can_be_that_of_whole_distributions(tiny_model, even_length, tmp_path, critic, kl_in):
     config = small(
         tiny_model,
-        last_letter,
+        even_length,
         tmp_path / "run",
         critic=critic,
         kl_coef=0.1,
@@ -162,9 +162,9 @@ def test_a_policy_measures_its_kl_from_another_as_the_formula_says(tiny_model):
 
 
 @pytest.mark.parametrize("critic", ["own", "shared"])
-def test_adapters_are_trained_beside_a_critic(tiny_model, last_letter, tmp_path, critic):
+def test_adapters_are_trained_beside_a_critic(tiny_model, even_length, tmp_path, critic):
     pytest.importorskip("peft")
-    config = small(tiny_model, last_letter, tmp_path / "run", critic=critic, steps=1, lora_rank=2, entropy_coef=0.01)
+    config = small(tiny_model, even_length, tmp_path / "run", critic=critic, steps=1, lora_rank=2, entropy_coef=0.01)
     result = train_ppo(config, quiet=True)
     assert (result.model / "adapter_model.safetensors").exists()
     assert read_metrics(tmp_path / "run")[0]["grad_norm"] > 0
@@ -199,9 +199,9 @@ def reward_model(tiny_model, tmp_path) -> Path:
     return tmp_path / "judge"
 
 
-def test_a_reward_model_judges_beside_the_verifier(tiny_model, last_letter, tmp_path, reward_model):
+def test_a_reward_model_judges_beside_the_verifier(tiny_model, even_length, tmp_path, reward_model):
     config = small(
-        tiny_model, last_letter, tmp_path / "run", steps=1, reward_model=str(reward_model),
+        tiny_model, even_length, tmp_path / "run", steps=1, reward_model=str(reward_model),
         part_weights={"reward_model": 1.0},
     )  # fmt: skip
     train_ppo(config, quiet=True)
@@ -224,9 +224,9 @@ def test_groups_compare_a_learned_reward_too(tiny_model, last_letter, tmp_path, 
     assert row["live_groups"] == 4, "and yet the groups differ, in the learned reward"
 
 
-def test_a_reward_model_can_pay_for_steps(tiny_model, last_letter, tmp_path, reward_model):
+def test_a_reward_model_can_pay_for_steps(tiny_model, even_length, tmp_path, reward_model):
     config = small(
-        tiny_model, last_letter, tmp_path / "run", steps=1, reward_model=str(reward_model), process_weight=0.5,
+        tiny_model, even_length, tmp_path / "run", steps=1, reward_model=str(reward_model), process_weight=0.5,
         step_separator="a",
     )  # fmt: skip
     train_ppo(config, quiet=True)
@@ -252,14 +252,14 @@ def test_settings_that_cannot_work_are_refused_before_anything_starts(settings, 
 
 
 @pytest.mark.parametrize("settings", [{"part_weights": {"reward_model": 1.0}}, {"process_weight": 1.0}])
-def test_a_weight_for_a_reward_model_that_is_not_there_is_refused(tiny_model, last_letter, tmp_path, settings):
+def test_a_weight_for_a_reward_model_that_is_not_there_is_refused(tiny_model, even_length, tmp_path, settings):
     with pytest.raises(ConfigError, match="no reward_model is set"):
-        train_ppo(small(tiny_model, last_letter, tmp_path / "run", **settings), quiet=True)
+        train_ppo(small(tiny_model, even_length, tmp_path / "run", **settings), quiet=True)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_of_another_algorithm_is_not_taken_up(tiny_model, last_letter, tmp_path):
-    config = small(tiny_model, last_letter, tmp_path / "run", steps=1)
+def test_a_run_of_another_algorithm_is_not_taken_up(tiny_model, even_length, tmp_path):
+    config = small(tiny_model, even_length, tmp_path / "run", steps=1)
     train_grpo(
         GRPOConfig(
             model=config.model, env=config.env, out=config.out, steps=1, prompts_per_step=16, group_size=8, max_tokens=4,
@@ -271,8 +271,8 @@ def test_a_run_of_another_algorithm_is_not_taken_up(tiny_model, last_letter, tmp
         train_ppo(replace(config, steps=2), resume=True, quiet=True)
 
 
-def test_stored_answers_can_be_trained_on_again(tiny_model, last_letter, tmp_path):
-    config = small(tiny_model, last_letter, tmp_path / "run", importance="none")
+def test_stored_answers_can_be_trained_on_again(tiny_model, even_length, tmp_path):
+    config = small(tiny_model, even_length, tmp_path / "run", importance="none")
     first = train_ppo(config, quiet=True)
     again = train_ppo(replace(config, out=str(tmp_path / "again"), replay=str(tmp_path / "run")), quiet=True)
     assert same(weights(first.model), weights(again.model))

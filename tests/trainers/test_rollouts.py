@@ -47,6 +47,8 @@ def test_metrics_are_told_for_every_environment_and_every_part_of_the_score():
     ]
     metrics = episode_metrics(groups)
     assert metrics["reward"] == 1.5 / 4
+    # 1, 0, 0.5, 0 around 0.375: squares 0.390625, 0.140625, 0.015625, 0.140625; their mean is 0.171875.
+    assert metrics["reward_std"] == pytest.approx(0.171875**0.5)
     assert metrics["accuracy"] == 0.25
     assert (metrics["length_mean"], metrics["length_max"]) == (5.0, 8.0)
     assert (metrics["truncated_share"], metrics["fault_share"]) == (0.25, 0.25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,6 +203,7 @@ def _episode_metrics(episodes: Sequence[Trajectory]) -> dict[str, float]:
                 parts.setdefault(name, []).append(value)
     metrics: dict[str, Any] = {
         "reward": sum(t.reward for t in episodes) / count,
+        "reward_std": statistics.pstdev(t.reward for t in episodes),
         "accuracy": sum(t.score is not None and t.score.correct for t in episodes) / count,
         "length_mean": sum(lengths) / count,
         "length_max": max(lengths),
