@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from rlvr.cli import FAILED, USAGE
+from rlvr.cli import FAILED, INTERRUPTED, USAGE
 from rlvr.errors import ConfigError, RlvrError
 from rlvr_trainers.distributed import RankError, Ranks, close_ranks, open_ranks
 
@@ -52,10 +52,13 @@ def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: 
     """
     if nodes > 1 and not rendezvous:
         raise ConfigError(f"nodes is {nodes}, but the machines do not know where to meet; give --rendezvous HOST:PORT")
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it is said below, in one sentence
+    for name in ("", ".agent.server.api", ".multiprocessing.api"):  # what they report is said below, in one sentence
+        logging.getLogger(f"torch.distributed.elastic{name}").setLevel(logging.CRITICAL)
     # More threads than processors would only get into each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
     config = LaunchConfig(
@@ -73,6 +76,14 @@ def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: 
         elastic_launch(config, sys.executable)("-m", "rlvr", *arguments)
     except ChildFailedError as fault:
         return _verdict(list(fault.failures.items()), nproc * nodes)
+    except SignalException:  # the launcher has stopped its ranks
+        print("rlvr: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except RendezvousError as fault:
+        raise ConfigError(
+            f"the machines did not meet at {rendezvous!r} ({type(fault).__name__}: {str(fault).splitlines()[0][:200]}); name a "
+            "host and a free port of one of them, and start the same command on all of them"
+        ) from fault
     return 0
 
 
@@ -105,6 +116,10 @@ def one_voice() -> Iterator[Ranks]:
         ranks = open_ranks()
         with ranks.together():
             yield ranks
+    except KeyboardInterrupt:
+        if OURS in os.environ:  # whoever pressed it pressed it for the launcher too
+            raise typer.Exit(INTERRUPTED) from None
+        raise
     except RankError:
         if OURS in os.environ:  # the launcher knows more
             raise typer.Exit(LOST) from None
