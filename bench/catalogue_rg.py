@@ -9,6 +9,7 @@ from pathlib import Path
 
 import rlvr
 from rlvr_envs.adapters.reasoning_gym import REFUSED, full_marks
+from rlvr_envs.adapters.reasoning_gym.verdicts import full_marks_at_size
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "environments" / "reasoning_gym.md"
 HEAD = """\
@@ -19,8 +20,8 @@ Written by `python bench/catalogue_rg.py`; do not edit. `pip install 'rlvr[reaso
 
 - a task is drawn by a hashed stream and not by `seed + index`, so two seeds share nothing, and its content decides its split;
 - the reward is 1 or 0, given in processes that are killed on time; partial credits and reward floors pay nothing;
-- **theirs** is their scorer at full marks; **ours** is a strict check, where theirs evaluates the answer as code, raises on
-  ordinary text, or takes a beginning for the whole;
+- **theirs** is their scorer at full marks, of an answer no larger than it should be; **ours** is a strict check, where theirs
+  evaluates the answer as code, raises on ordinary text, or takes a beginning for the whole;
 - questions with few possible answers are asked several at a time, and all must be right;
 - questions whose answer stands in what is given, or is the same again and again, are left out.
 
@@ -34,7 +35,7 @@ Written by `python bench/catalogue_rg.py`; do not edit. `pip install 'rlvr[reaso
 def row(env_id: str) -> str:
     spec = rlvr.spec(env_id)
     asked = int(spec.description.split()[0]) if spec.description[0].isdigit() else 1
-    judge = "theirs" if spec.verify is full_marks else "ours"
+    judge = "theirs" if spec.verify in (full_marks, full_marks_at_size) else "ours"
     return f"| `{env_id}` | {judge} | {asked} | {spec.chance:g} |\n"
 
 

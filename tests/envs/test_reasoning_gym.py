@@ -34,7 +34,7 @@ def test_every_task_of_reasoning_gym_is_offered_or_refused_with_a_reason():
 
 @pytest.mark.slow
 def test_the_audits_pass():
-    failed = [report.text() for report in audit_all(IDS, n=4) if not report.passed]
+    failed = [report.text() for report in audit_all(IDS, n=4, timeout_s=20) if not report.passed]
     assert not failed, "\n".join(failed)
 
 
@@ -76,6 +76,17 @@ def test_partial_credit_pays_nothing():
 )
 def test_what_reasoning_gym_pays_for_nothing_earns_nothing(name, answer):
     assert judge(name, answer).reward == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"), [("", ", zzz"), ("", " zzz"), ("zzz, ", ""), ("", "\nzzz"), ("zzz\n", "")]
+)
+def test_the_right_answer_among_others_earns_nothing(before, after):
+    for env_id in IDS:
+        for task in rlvr.tasks(env_id, n=2, seed=4):
+            score = rlvr.spec(env_id).judge(task, f"{before}{task.answer}{after}")
+            assert (env_id, score.reward) == (env_id, 0.0)
 
 
 @pytest.mark.parametrize(

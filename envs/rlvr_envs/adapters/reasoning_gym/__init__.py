@@ -18,7 +18,7 @@ from rlvr.spec import Verifier
 from rlvr_envs.adapters.reasoning_gym import verdicts
 from rlvr_envs.adapters.reasoning_gym.items import LARGEST_INDEX, dataset, item
 from rlvr_envs.adapters.reasoning_gym.refused import REFUSED, refusal
-from rlvr_envs.adapters.reasoning_gym.verdicts import full_marks, strict
+from rlvr_envs.adapters.reasoning_gym.verdicts import full_marks, full_marks_at_size, strict
 from rlvr_envs.logic.arithmetic import parse
 
 __all__ = ["REFUSED", "dataset", "full_marks", "item", "refusal"]
@@ -95,7 +95,7 @@ SAME_TEXT = strict(verdicts.same_text)
 SAME_NUMBER = strict(verdicts.same_number)
 
 register("rg/ab-v0", chance=0.03)
-register("rg/advanced_geometry-v0", chance=0.03)
+register("rg/advanced_geometry-v0", chance=0.03, verify=full_marks_at_size)
 register("rg/aiw-v0", chance=0.25)
 register("rg/arc_1d-v0")
 register("rg/arc_agi-v0")
@@ -130,8 +130,8 @@ register("rg/gcd-v0", chance=0.03, together=4)
 register("rg/group_anagrams-v0")
 register("rg/gsm_symbolic-v0", chance=0.03, verify=SAME_NUMBER)
 register("rg/jugs-v0", chance=0.08)
-register("rg/kakurasu-v0", chance=0.03)
-register("rg/knights_knaves-v0")
+register("rg/kakurasu-v0", chance=0.03, verify=full_marks_at_size)
+register("rg/knights_knaves-v0", verify=full_marks_at_size)
 register("rg/largest_island-v0", chance=0.25)
 register("rg/lcm-v0", chance=0.03)
 register("rg/leg_counting-v0", chance=0.03)
@@ -160,7 +160,7 @@ register("rg/pool_matrix-v0")
 register("rg/power_function-v0", chance=0.1)
 register("rg/prime_factorization-v0", chance=0.03, verify=strict(verdicts.same_factors))
 register("rg/products-v0", chance=0.05)
-register("rg/quantum_lock-v0", chance=0.08)
+register("rg/quantum_lock-v0", chance=0.08, verify=full_marks_at_size)
 register("rg/rearc-v0", chance=0.03)
 register("rg/rectangle_count-v0", chance=0.15)
 register("rg/rotate_matrix-v0", asked=_not_shown)
@@ -179,10 +179,10 @@ register("rg/string_manipulation-v0", chance=0.03, asked=_not_shown)
 register("rg/string_splitting-v0", chance=0.05)
 register("rg/string_synthesis-v0", chance=0.03)
 register("rg/sudoku-v0", chance=0.03)
-register("rg/survo-v0")
+register("rg/survo-v0", verify=full_marks_at_size)
 register("rg/syllogism-v0", chance=0.05, together=10)
 register("rg/time_intervals-v0", chance=0.03, verify=SAME_TEXT)
 register("rg/tower_of_hanoi-v0", chance=0.05)
 register("rg/tsumego-v0", chance=0.05)
 register("rg/word_sequence_reversal-v0")
-register("rg/word_sorting-v0")
+register("rg/word_sorting-v0", verify=full_marks_at_size)

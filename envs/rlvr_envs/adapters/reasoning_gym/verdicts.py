@@ -26,6 +26,7 @@ Rule = Callable[[str, rlvr.Task], bool]
 _NUMBER = re.compile(r"[-+]?\$?([0-9]{1,30}(?:,[0-9]{3})*(?:\.[0-9]{1,30})?|\.[0-9]{1,30})(?:/([0-9]{1,30}))?[%.]?")
 _COMPLEX = re.compile(r"(?:([-+]?[0-9.]{1,20})(?![0-9.ij]))?(?:([-+]?(?:[0-9.]{1,20})?)[ij])?")
 _FRACTION = re.compile(r"\$?(?:\\[dt]?frac\{(-?[0-9]{1,20})\}\{([0-9]{1,20})\}|(-?[0-9]{1,20})\s*/\s*([0-9]{1,20}))\$?")
+_WORD = re.compile(r"\w+")
 MAX_NESTING = 20
 
 
@@ -38,6 +39,16 @@ def full_marks(task: rlvr.Task, text: str) -> rlvr.Score:
     credit = float(dataset(name).score_answer(given, item(name, task.data["index"])))
     right = credit >= 1.0
     return rlvr.Score(float(right), {"credit": min(max(credit, 0.0), 1.0)}, reason="correct" if right else "wrong")
+
+
+def full_marks_at_size(task: rlvr.Task, text: str) -> rlvr.Score:
+    """As `full_marks`, of an answer with as many words as the gold one: these scorers skip over what they cannot read."""
+    given, refused = _given(task, text)
+    if given is None:
+        return refused
+    if len(_WORD.findall(given)) != len(_WORD.findall(str(task.answer))):
+        return rlvr.Score(0.0, reason="wrong_size")
+    return full_marks(task, text)
 
 
 def strict(rule: Rule) -> Callable[[rlvr.Task, str], rlvr.Score]:
