@@ -10,7 +10,7 @@ Bytes, for N weights on R learner GPUs (docs/performance.md derives each line):
     activations                   t * (L * s + a)         t tokens of a micro-batch; s of each layer, a of the one at work
         without checkpointing     s = 24 h + 4 k + 8 f, a = 0
         with it                   s = 4 h, a = 24 h + 4 k + 8 f
-    log-probabilities             5 * 4 * 2**25           five float32 copies of a chunk of logits
+    log-probabilities             5 * 4 * 2**25           up to five float32 copies of a chunk of logits
     engine on the same GPU        its share of the GPU's memory, of which 2 N are weights and the rest is cache
 
 L layers, h hidden size, k size of all keys of a token, f feed-forward size. LoRA keeps 4 N of frozen weights and 16 bytes for
