@@ -169,9 +169,9 @@ def test_a_run_killed_at_any_update_goes_on_bit_for_bit(tiny_model, rows_env, tm
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(tiny_model, last_letter, tmp_path):
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tiny_model, even_length, tmp_path):
     runs = [
-        train_grpo(small(tiny_model, last_letter, tmp_path / str(i), seed=seed), quiet=True)
+        train_grpo(small(tiny_model, even_length, tmp_path / str(i), seed=seed), quiet=True)
         for i, seed in enumerate((7, 7, 8))
     ]
     a, b, c = (weights(run.model) for run in runs)
@@ -181,10 +181,10 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(tiny_model, l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["dapo", "grpo", "dr_grpo", "gspo"])
-def test_one_update_is_the_same_however_it_is_cut_into_micro_batches(tiny_model, last_letter, tmp_path, loss):
+def test_one_update_is_the_same_however_it_is_cut_into_micro_batches(tiny_model, even_length, tmp_path, loss):
     runs = [
         train_grpo(
-            small(tiny_model, last_letter, tmp_path / str(budget), steps=1, token_budget=budget, loss=loss), quiet=True
+            small(tiny_model, even_length, tmp_path / str(budget), steps=1, token_budget=budget, loss=loss), quiet=True
         )
         for budget in (10_000, 150)
     ]
@@ -229,8 +229,8 @@ def test_the_run_folder_tells_the_whole_story_and_its_config_runs_again(tiny_mod
 
 
 @pytest.mark.slow
-def test_a_run_can_be_trained_again_from_its_stored_rollouts(tiny_model, last_letter, tmp_path):
-    config = small(tiny_model, last_letter, tmp_path / "run", importance="none")
+def test_a_run_can_be_trained_again_from_its_stored_rollouts(tiny_model, even_length, tmp_path):
+    config = small(tiny_model, even_length, tmp_path / "run", importance="none")
     first = train_grpo(config, quiet=True)
     again = train_grpo(replace(config, out=str(tmp_path / "again"), replay=str(tmp_path / "run")), quiet=True)
     assert same(weights(first.model), weights(again.model))
@@ -239,24 +239,24 @@ def test_a_run_can_be_trained_again_from_its_stored_rollouts(tiny_model, last_le
 
 
 @pytest.mark.slow
-def test_an_engine_of_its_own_is_given_the_new_weights_at_every_step(tiny_model, last_letter, tmp_path):
+def test_an_engine_of_its_own_is_given_the_new_weights_at_every_step(tiny_model, even_length, tmp_path):
     engine = TransformersEngine(tiny_model)
-    shared = train_grpo(small(tiny_model, last_letter, tmp_path / "a"), quiet=True)
-    apart = train_grpo(small(tiny_model, last_letter, tmp_path / "b", importance="none"), engine=engine, quiet=True)
+    shared = train_grpo(small(tiny_model, even_length, tmp_path / "a"), quiet=True)
+    apart = train_grpo(small(tiny_model, even_length, tmp_path / "b", importance="none"), engine=engine, quiet=True)
     assert same(weights(shared.model), weights(apart.model))
     assert engine.weight_version == 2
 
 
 @pytest.mark.slow
-def test_cut_sampling_is_trained_on_with_the_mass_that_was_cut(tiny_model, last_letter, tmp_path):
-    train_grpo(small(tiny_model, last_letter, tmp_path / "run", steps=1, top_k=3), quiet=True)
+def test_cut_sampling_is_trained_on_with_the_mass_that_was_cut(tiny_model, even_length, tmp_path):
+    train_grpo(small(tiny_model, even_length, tmp_path / "run", steps=1, top_k=3), quiet=True)
     # Without the correction a token's weight would be the kept mass, about 3 of 11 tokens; with it, it is 1.
     assert read_metrics(tmp_path / "run")[0]["importance_kept"] == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_adapters_are_saved_in_the_format_of_peft_and_trained_on_after_a_resume(tiny_model, last_letter, tmp_path):
-    config = small(tiny_model, last_letter, tmp_path / "whole", lora_rank=4, checkpoint_every=1, keep_checkpoints=9)
+def test_adapters_are_saved_in_the_format_of_peft_and_trained_on_after_a_resume(tiny_model, even_length, tmp_path):
+    config = small(tiny_model, even_length, tmp_path / "whole", lora_rank=4, checkpoint_every=1, keep_checkpoints=9)
     whole = train_grpo(config, quiet=True)
     assert (whole.model / "adapter_config.json").exists()
     shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
@@ -331,7 +331,7 @@ def test_a_filter_that_has_left_out_every_row_ends_the_run_as_solved(tiny_model,
 def test_a_constant_reward_is_a_warning_even_where_dead_groups_are_kept(tiny_model, constant_env, tmp_path):
     config = small(
         tiny_model, constant_env, tmp_path / "run", steps=20, prompts_per_step=2, group_size=2, knobs={"pays": 0.5},
-        keep_dead_groups=True, entropy_coef=0.01, max_tokens=40,
+        keep_dead_groups=True, entropy_coef=0.01, max_tokens=300,
     )  # fmt: skip
     with pytest.warns(TrainingWarning, match=r"constant_reward: the mean reward was 0\.5"):
         train_grpo(config, quiet=True)
@@ -401,8 +401,8 @@ def test_no_model_no_environment_and_a_used_folder_are_refused(tiny_model, last_
 
 
 @pytest.mark.slow
-def test_resuming_what_is_finished_or_another_model_is_refused(tiny_model, last_letter, tmp_path):
-    config = small(tiny_model, last_letter, tmp_path / "run", steps=1)
+def test_resuming_what_is_finished_or_another_model_is_refused(tiny_model, even_length, tmp_path):
+    config = small(tiny_model, even_length, tmp_path / "run", steps=1)
     train_grpo(config, quiet=True)
     with pytest.raises(ConfigError, match="nothing is left to do"):
         train_grpo(config, resume=True, quiet=True)
