@@ -1,9 +1,13 @@
-"""What each rank runs in test_distributed: `python ranks_program.py updates MODEL OUT` or `... runs JSON`."""
+"""What each rank runs in test_distributed: `python ranks_program.py updates MODEL OUT`, `... full_disk MODEL FOLDER` or `... runs JSON`."""
 
 from __future__ import annotations
 
+import copy
 import json
+import resource
+import signal
 import sys
+from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
@@ -11,8 +15,11 @@ from transformers import AutoModelForCausalLM
 
 import rlvr
 from rlvr import registry
+from rlvr.errors import CheckpointError
+from rlvr.generation.loading import load_tokenizer
 from rlvr_trainers import GRPOConfig, PPOConfig, losses, train_grpo, train_ppo
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
 from rlvr_trainers.distributed import close_ranks, open_ranks
 from rlvr_trainers.learner import Learner
 from rlvr_trainers.optimizer import OptimizerConfig
@@ -32,7 +39,7 @@ def ragged(rows: int) -> Batch:
 
 def updates(model: str, out: str) -> None:
     """One update by every loss; its metrics and its gradient go to a safetensors file."""
-    ranks, results = open_ranks(), {}
+    ranks, results, first = open_ranks(), {}, AutoModelForCausalLM.from_pretrained(model)
     for kind in losses.POLICY_LOSSES:
         for rows, budget in (
             (9, 10_000),
@@ -41,7 +48,7 @@ def updates(model: str, out: str) -> None:
         ):  # also fewer rows than ranks, unequally many micro-batches
             batch = ragged(rows)
             learner = Learner(
-                AutoModelForCausalLM.from_pretrained(model), OptimizerConfig(learning_rate=1e-2), total_updates=1,
+                copy.deepcopy(first), OptimizerConfig(learning_rate=1e-2), total_updates=1,
                 token_budget=budget, ranks=ranks,
             )  # fmt: skip
             noise_BT = 0.3 * torch.randn(batch.token_ids_BT.shape, generator=torch.Generator().manual_seed(0))
@@ -68,6 +75,23 @@ def updates(model: str, out: str) -> None:
         save_file(results, out)
 
 
+def full_disk(model: str, folder: str) -> None:
+    """Two checkpoints; while the second is written, the disk of the last rank is full. Prints what each rank then raises."""
+    ranks = open_ranks()
+    learner = Learner(AutoModelForCausalLM.from_pretrained(model), OptimizerConfig(), total_updates=1, ranks=ranks)
+    tokenizer = load_tokenizer(model)
+    learner.update(ragged(4), lambda micro, logprobs_BT, _: (-logprobs_BT.sum(), {}))
+    for step in (1, 2):
+        if step == 2 and ranks.rank == ranks.size - 1:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writes then fail as they do when the disk is full
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        try:
+            state = TrainerState(step=step, learner=learner.state_dict())
+            save_checkpoint(Path(folder), state, learner.model, tokenizer, keep=1, ranks=ranks)
+        except CheckpointError as fault:
+            print(step, fault)
+
+
 def runs(text: str) -> None:
     """Training runs, one after the other: a list of [algorithm, resume, settings]."""
 
@@ -89,5 +113,5 @@ def runs(text: str) -> None:
 
 
 if __name__ == "__main__":
-    {"updates": updates, "runs": runs}[sys.argv[1]](*sys.argv[2:])
+    {"updates": updates, "runs": runs, "full_disk": full_disk}[sys.argv[1]](*sys.argv[2:])
     close_ranks()

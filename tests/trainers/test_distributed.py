@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rlvr.errors import ConfigError
+from rlvr.errors import CheckpointError, ConfigError
 from rlvr.tracking import read_metrics, read_rollouts
 from rlvr_trainers import losses
 from rlvr_trainers.checkpoint import latest_checkpoint, list_checkpoints
@@ -203,6 +203,23 @@ def test_a_checkpoint_of_two_ranks_goes_on_on_one_and_one_of_one_on_two(two_rank
         for folder in ("2 to 1", "1 to 2"):
             assert apart(weights(tmp_path / folder / name), weights(one_process / name)) < TOLERANCE, (folder, name)
         assert apart(weights(tmp_path / "2 to 2" / name), weights(two_ranks / name)) == 0.0, name
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_lacks_the_pieces_of_a_rank_says_so(two_ranks, tiny_model, tmp_path):
+    cut_back(two_ranks / "grpo", tmp_path / "grpo")
+    (tmp_path / "grpo" / "checkpoints" / "step-000010" / "pieces-00001-of-00002.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"in none of the files of pieces .* missing"):
+        in_this_process("runs", runs_in(tmp_path, tiny_model, ["grpo"], resume=True))
+
+
+@pytest.mark.slow
+def test_a_full_disk_on_one_rank_fails_the_checkpoint_on_all_and_leaves_the_one_before(tiny_model, tmp_path):
+    first, second = on_two_ranks("full_disk", tiny_model, tmp_path / "checkpoints")
+    assert first == second
+    assert first.startswith("2 checkpoint ")
+    assert "Earlier checkpoints are intact" in first
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
 
 
 RECIPE = """
