@@ -101,6 +101,10 @@ def test_the_command_builds_trains_evaluates_and_goes_on_where_it_was_cut_off(re
     assert "--resume" in capsys.readouterr().err
     assert run(["rollouts", str(out), "--step", "1", "--n", "2"]) == 0
     assert capsys.readouterr().out.count("=> reward") == 2
+    assert run(["rollouts", str(out), "--wrong", "--json", "--n", "3"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(shown) == 3
+    assert all(episode["score"]["reward"] < 1 for episode in shown)
 
 
 def test_what_is_replayed_is_the_stage_that_samples(recipe, tmp_path):
