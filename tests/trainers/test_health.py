@@ -67,11 +67,9 @@ def test_a_constant_reward_is_named_with_what_to_do(reward, advice):
 
 
 def test_a_step_without_groups_whose_answers_all_earned_the_same_is_named():
-    alone = {name: value for name, value in metrics(1).items() if name != "live_groups"}
-    assert names([{**alone, "reward": 0.0, "accuracy": 0.0, "reward_std": 0.0}]) == ["equal_rewards"]
-    assert names([{**alone, "reward_std": 0.2}]) == []
-    assert names([{**alone, "reward": 1.0, "accuracy": 1.0, "reward_std": 0.0}]) == []
-    assert names([metrics(1, reward_std=0.0)]) == [], "of groups, all_groups_dead says it"
+    assert names([metrics(1, reward=0.0, accuracy=0.0, final_reward_std=0.0)]) == ["equal_rewards"]
+    assert names([metrics(1, final_reward_std=0.2)]) == []
+    assert names([metrics(1, reward=1.0, accuracy=1.0, final_reward_std=0.0)]) == []
 
 
 def test_answers_without_a_token_are_named():

@@ -56,5 +56,5 @@ def test_a_run_asks_in_its_own_words_and_reports_the_form_apart(tiny_model, last
 
 def test_a_template_that_shows_no_message_is_refused():
     assert chat_template("{{ messages[0]['content'] }}") == "{{ messages[0]['content'] }}"
-    with pytest.raises(ConfigError, match="neither a name .* nor Jinja"):
+    with pytest.raises(ConfigError, match=r"neither a name .* nor Jinja"):
         GRPOConfig(model="m", env="e/e-v0", chat_template="thnik")

@@ -58,11 +58,11 @@ class Alarms:
                 f"every group of step {metrics.get('step', 0):.0f} has equal rewards (mean {metrics['reward']:.3g}), so no "
                 "weight changed. Change the difficulty, raise group_size or temperature, or set refill_rounds",
             )
-        if "live_groups" not in metrics and metrics.get("reward_std") == 0 and metrics["accuracy"] < 1:
+        if metrics.get("final_reward_std") == 0 and metrics["accuracy"] < 1:
             self._sound(
                 "equal_rewards",
-                f"every answer of step {metrics.get('step', 0):.0f} has the same outcome ({metrics['reward']:.3g}), which tells "
-                "the policy nothing. Change the difficulty, or sample more answers a step",
+                f"all answers of step {metrics.get('step', 0):.0f} earned the same (mean reward {metrics['reward']:.3g}): no news "
+                "for the policy. Change the difficulty, or sample more answers a step",
             )
         if self._dead_steps >= DEAD_STEPS and not self.solved:
             raise TrainingError(

@@ -224,6 +224,7 @@ def estimate_advantages(
         **episode_metrics(collected.groups),
         **run.sampler.metrics(),
         "tokens": float(sum(len(t.token_ids) for group in collected.groups for t in group)),
+        "final_reward_std": float(rewards_PG.std(correction=0)),
     }
     batch = training_batch(collected.live, rewards_PG, pad_id=run.pad_id, drop_truncated=config.mask_truncated)
     if batch is None:
