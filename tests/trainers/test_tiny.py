@@ -34,7 +34,9 @@ def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone(tmp
     assert weights[0] == weights[1] != weights[2]
 
 
-@pytest.mark.parametrize(("settings", "named"), [({"hidden": 30, "heads": 4}, "hidden=30"), ({"alphabet": ""}, "alphabet")])
+@pytest.mark.parametrize(
+    ("settings", "named"), [({"hidden": 30, "heads": 4}, "hidden=30"), ({"alphabet": ""}, "alphabet")]
+)
 def test_sizes_that_do_not_fit_are_named(tmp_path, settings, named):
     with pytest.raises(ConfigError, match=named):
         build_tiny_model(tmp_path / "m", **settings)

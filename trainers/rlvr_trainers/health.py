@@ -61,7 +61,7 @@ class Alarms:
         if metrics.get("final_reward_std") == 0 and metrics["accuracy"] < 1:
             self._sound(
                 "equal_rewards",
-                f"all answers of step {metrics.get('step', 0):.0f} earned the same (mean reward {metrics['reward']:.3g}): no news "
+                f"all answers of step {metrics.get('step', 0):.0f} earned the same (mean {metrics['reward']:.3g}): no news "
                 "for the policy. Change the difficulty, or sample more answers a step",
             )
         if self._dead_steps >= DEAD_STEPS and not self.solved:
