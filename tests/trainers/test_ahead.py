@@ -72,6 +72,21 @@ def test_a_step_is_sampled_by_the_weights_before_the_last_update_and_corrected_f
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:all_groups_dead")
+def test_a_run_that_samples_ahead_begins_like_one_that_does_not_and_learns_too(tiny_model, say_b, tmp_path):
+    curves = []
+    for staleness in (0, 1):
+        config = small(
+            tiny_model, say_b, tmp_path / str(staleness), steps=20, num_iterations=2, num_minibatches=2, rollouts_every=0,
+            keep_dead_groups=False, staleness=staleness, seed=0,
+        )  # fmt: skip
+        train_grpo(config, quiet=True)
+        curves.append([row["reward"] for row in read_metrics(tmp_path / str(staleness))])
+    assert curves[0][0] == curves[1][0] < 0.2
+    assert sum(curves[1][-3:]) / 3 > 0.8
+
+
+@pytest.mark.slow
 def test_a_run_that_samples_ahead_goes_on_bit_for_bit_from_every_checkpoint(tiny_model, last_letter, tmp_path):
     config = small(
         tiny_model, last_letter, tmp_path / "whole", steps=3, num_minibatches=2, checkpoint_every=1, keep_checkpoints=99
