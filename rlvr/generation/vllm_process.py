@@ -46,6 +46,8 @@ class ServerProcess:
             str(port),
             *flags,
         ]
+        self._shared_memory: set[Path] = set()
+        """What it holds in shared memory, which stays there if the server is killed."""
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, env=environment, start_new_session=True
         )
@@ -65,6 +67,7 @@ class ServerProcess:
                 raise support.start_failure(self._path, self.last_words())
             try:
                 if httpx.get(f"{self.url}/health", timeout=2.0).status_code == 200:
+                    self._shared_memory = _shared_memory_of(self._process.pid)
                     return
             except httpx.TransportError:
                 pass
@@ -99,5 +102,20 @@ class ServerProcess:
         except ProcessLookupError:
             pass
         self._process.wait()
+        for path in self._shared_memory:
+            path.unlink(missing_ok=True)
         self._process.stdin.close()
         self._log.close()
+
+
+def _shared_memory_of(group: int) -> set[Path]:
+    """Files in /dev/shm that processes of this group have mapped; nothing where there is no /proc."""
+    found: set[Path] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(process.name)) == group:
+                lines = (process / "maps").read_text().splitlines()
+                found |= {Path(line.split(maxsplit=5)[5]) for line in lines if "/dev/shm/" in line}
+        except OSError:  # it ended meanwhile
+            continue
+    return {path for path in found if path.exists()}

@@ -64,6 +64,8 @@ def test_a_server_killed_in_the_middle_costs_no_answer_and_comes_back_with_the_t
         assert time.monotonic() < deadline, "the server was given nothing"
         time.sleep(0.002)
     busy = len(victim.jobs)
+    segments = victim.engine._server._shared_memory
+    assert segments
     os.killpg(victim.engine._server._process.pid, 9)
     reader.join(300)
     assert busy > 0
@@ -75,6 +77,7 @@ def test_a_server_killed_in_the_middle_costs_no_answer_and_comes_back_with_the_t
         assert time.monotonic() < deadline, victim.fault
         time.sleep(0.1)
     assert two_servers.num_serving == 2
+    assert not any(path.exists() for path in segments)  # a killed process cannot tidy up
     assert prove_served(victim.engine, other, 5) < 5e-5
     assert tokens(two_servers.generate(requests, SAMPLING)) == tokens(expected)
     two_servers.load_weights(model.named_parameters(), 6)
