@@ -54,7 +54,10 @@ function trainingView(query) {
   if (!DATA.runs.length) return null;
   const all = [...new Set(DATA.runs.flatMap((run) => run.metrics))].sort();
   const extra = (query.get("metrics") || "").split(" ").filter((name) => all.includes(name));
-  const first = FAVOURITES.filter((name) => all.includes(name)).slice(0, 6);
+  // A mix of environments is read one environment at a time: the sum of their rewards says little.
+  const single = all.filter((name) => /^[^/]+\/[^/]+-v[0-9]+\/(reward|level)$/.test(name));
+  const mixed = new Set(single.map((name) => name.slice(0, name.lastIndexOf("/")))).size > 1;
+  const first = [...FAVOURITES.filter((name) => all.includes(name)).slice(0, 6), ...(mixed ? single.slice(0, 12) : [])];
   const names = [...(first.length ? first : all.slice(0, 4)), ...extra.filter((name) => !first.includes(name))];
   return h("section", { "aria-labelledby": "training-title" }, h("h2", { id: "training-title", tabindex: -1 }, "Training"),
     h("div", { class: "controls" }, select("Add a curve", [["", "…"], ...all.filter((name) => !names.includes(name)).map((name) => [name, name])], "", (value) => change({ metrics: [...extra, value].join(" ") }))),
