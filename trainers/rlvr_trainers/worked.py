@@ -102,6 +102,6 @@ def _demand_right(trajectory: Trajectory) -> None:
     if score is None or not score.correct:
         earned = "nothing" if score is None else f"{score.reward:g} ({score.error or score.reason})"
         raise ConfigError(
-            f"the worked solution of {task.id} earns {earned} and would teach the wrong thing. "
-            f"`rlvr audit {task.env_id}` shows where the environment has to be mended"
+            f"the worked solution of {task.id} earns {earned} and would teach the wrong thing. Either the tokenizer cannot "
+            f"write it, for lack of characters, or the environment is wrong: see `rlvr audit {task.env_id}`"
         )
