@@ -27,21 +27,22 @@ def open_engine(
     options: dict[str, Any],
     ranks: Ranks = ALONE,
     own_weights: bool = False,
+    quiet: bool = False,
 ) -> tuple[Engine | None, bool]:
     """`(engine, shared)`: the engine, and whether it samples from the very module that is trained.
 
     `path` is where an engine of its own loads its first weights from; `options` go to its constructor. `auto` takes the
-    faster one that is installed and says on standard error which and why. With several `ranks` the transformers engine
-    samples on each of them, from a whole copy of the weights, and vLLM runs as servers that the first one talks to; the others
-    have no engine then (None). `own_weights` asks for a copy on one process too, so that it may sample while the model is
-    trained. Raises ConfigError where vLLM is asked for and is not there, or cannot serve the model.
+    faster one that is installed and says on standard error, unless `quiet`, which and why. With several `ranks` the
+    transformers engine samples on each of them, from a whole copy of the weights, and vLLM runs as servers that the first one
+    talks to; the others have no engine then (None). `own_weights` asks for a copy on one process too, so that it may sample
+    while the model is trained. Raises ConfigError where vLLM is asked for and is not there, or cannot serve the model.
     """
     if name == "auto":
         parameters = sum(parameter.numel() for parameter in model.parameters())
         name, reason = choose_engine(parameters, on_gpu=torch.cuda.is_available())
         if name == "vllm" and (ranks.size > 1 or own_weights):
             name = "vllm_server"
-        if ranks.main:
+        if ranks.main and not quiet:
             print(f"engine: {name}, because {reason}", file=sys.stderr)
     if name == "vllm":
         if ranks.size > 1 or own_weights:

@@ -94,6 +94,7 @@ def open_run(
                 options=options,
                 ranks=ranks,
                 own_weights=config.staleness > 0,
+                quiet=quiet,
             )
         else:
             shared = False

@@ -65,8 +65,9 @@ class RunConfig:
     """Texts that end a turn."""
     max_turns: int | None = None
     """Fewer turns than the environment allows."""
-    engine: EngineName = "transformers"
-    """What samples: `transformers` in this process, from the weights being trained, or `vllm`."""
+    engine: EngineName = "auto"
+    """What samples: `transformers` in this process, from the weights being trained; `vllm` in this process or `vllm_server`
+    beside it; `auto` takes the faster one that is installed, and says why."""
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the engine."""
     importance: str = "auto"
