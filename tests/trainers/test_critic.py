@@ -50,10 +50,10 @@ def test_a_new_critic_says_zero_and_leaves_the_global_generator_alone(model_fold
 
 def test_a_value_does_not_depend_on_its_own_token_or_on_padding(model_folder):
     critic = make_critic(model_folder)
-    torch.nn.init.normal_(critic.model.score.weight)
+    torch.nn.init.normal_(critic.model.score.weight, generator=torch.Generator().manual_seed(0))
     values_BT = critic.values(batch_of_rows())
     alone = Batch.from_rows([[8, 7]], [[False, True]])
-    assert critic.values(alone)[0, 1] == pytest.approx(values_BT[1, 1].item(), rel=1e-5)
+    assert critic.values(alone)[0, 1] == pytest.approx(values_BT[1, 1].item(), abs=1e-4)
     assert values_BT[0, 1] != values_BT[1, 1]
 
 
@@ -105,10 +105,10 @@ def test_explained_variance_of_a_constant_return_is_zero():
 
 def test_a_row_is_scored_after_its_last_token(model_folder):
     model = load_scalar_model(model_folder, CPU)
-    torch.nn.init.normal_(model.score.weight)
+    torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(0))
     together = row_scores(model, batch_of_rows())
     alone = row_scores(model, Batch.from_rows([[8, 8]], [[False, True]]))
-    assert alone[0].item() == pytest.approx(together[1].item(), rel=1e-5)
+    assert alone[0].item() == pytest.approx(together[1].item(), abs=1e-4)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
