@@ -259,8 +259,13 @@ class VLLMServerEngine:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         import httpx
 
+        # The server closes a connection on which it failed, and may do so only after the next request was sent on it.
+        closed = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
         try:
-            reply = self._client.request(method, path, json=body or None)
+            try:
+                reply = self._client.request(method, path, json=body or None)
+            except closed:
+                reply = self._client.request(method, path, json=body or None)
         except (httpx.TransportError, RuntimeError) as fault:
             if not isinstance(fault, httpx.TransportError) and not self._client.is_closed:
                 raise
