@@ -112,7 +112,8 @@ def main() -> int:
         list(executor.map(judge, [*HONEST, *HOSTILE] * options.callers))
         verdicts.update(executor.map(judge, work[:warm]))
         before, started = count(pool), time.monotonic()
-        verdicts.update(executor.map(judge, work[warm:]))
+        for begin in range(warm, len(work), warm):  # as many futures at a time as before, whose memory is not the pool's
+            verdicts.update(executor.map(judge, work[begin : begin + warm]))
         wall_s, after = time.monotonic() - started, count(pool)
         if pool.trouble:
             print("last trouble:", pool.last_trouble)
