@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt examples/plugin/pyproject
 	@touch $@
 
 # Called again it goes on with what is there; remove runs/ to start anew.
-QUICK := $(BIN)/rlvr eval -e math/arithmetic-v0:terms=2,digits=3,operators=+ --n 250 --k 4 --max-tokens 40 --engine transformers
+QUICK := $(BIN)/rlvr eval -e math/arithmetic-v0:terms=2,digits=3,operators=+ --n 300 --k 4 --max-tokens 40 --engine transformers
 
 quickstart: setup
 	@if [ -d runs/quickstart/checkpoints/step-000150 ]; then echo "runs/quickstart is trained; going on to the board"; \

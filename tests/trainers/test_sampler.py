@@ -10,6 +10,7 @@ import pytest
 import rlvr
 from rlvr import registry
 from rlvr.errors import ConfigError
+from rlvr_trainers.evaluation import eval_tasks
 from rlvr_trainers.sampler import CURRICULUM_WINDOW, EnvConfig, TaskSampler, env_mix
 
 LEVELS = [{"size": 2}, {"size": 4}, {"size": 6}]
@@ -136,3 +137,9 @@ def test_what_cannot_be_sampled_is_refused():
         env_mix("test/levels-v0", None, {}, (rows,))
     with pytest.raises(ConfigError, match="was trained on"):
         sampler(rows).load_state_dict(sampler(EnvConfig("test/levels-v0")).state_dict())
+
+
+def test_a_run_is_evaluated_on_the_items_that_an_evaluation_asks():
+    mix = (EnvConfig("math/arithmetic-v0", knobs={"terms": 2, "digits": 3}),)
+    asked = [task.id for task in eval_tasks(mix, 40)]
+    assert asked == [task.id for task in rlvr.tasks("math/arithmetic-v0", "eval", 40, terms=2, digits=3)]

@@ -46,10 +46,12 @@ class Evaluation:
         return {f"eval/{name}": value for name, value in found.items()}
 
 
-def eval_tasks(envs: Sequence[EnvConfig], count: int, *, seed: int) -> list[Task]:
+def eval_tasks(envs: Sequence[EnvConfig], count: int) -> list[Task]:
     """`count` tasks of the eval split, shared among the environments by weight, each at least once.
 
-    A data set with fewer tasks gives all it has; no task comes twice.
+    They are the first of stream 0, whatever the run's seed: runs with other seeds are asked the same, and so is
+    `rlvr eval` where nobody names a seed, so that all of them can be compared. A data set with fewer tasks gives all it
+    has; no task comes twice.
     """
     total_weight = sum(env.weight for env in envs)
     tasks: dict[str, Task] = {}
@@ -63,7 +65,7 @@ def eval_tasks(envs: Sequence[EnvConfig], count: int, *, seed: int) -> list[Task
         for index in range(size if size is not None else 50 * wanted):
             if len(found) == wanted:
                 break
-            task = spec.task(index, split="eval", seed=f"eval/{seed}", knobs=knobs)
+            task = spec.task(index, split="eval", seed=0, knobs=knobs)
             found.setdefault(task.key, task)
         tasks |= found
     if not tasks:

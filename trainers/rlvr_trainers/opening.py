@@ -54,7 +54,7 @@ def open_run(
     checkpoint = ranks.on_main(lambda: latest_checkpoint(out)) if resume else None
     sampler = TaskSampler(config.mix, seed=config.seed)
     sampler.check(config.prompts_per_step)
-    unseen = eval_tasks(config.mix, config.eval_tasks, seed=config.seed) if config.eval_tasks else []
+    unseen = eval_tasks(config.mix, config.eval_tasks) if config.eval_tasks else []
     tokenizer = load_tokenizer(config.model if checkpoint is None else checkpoint)
     if config.chat_template:
         tokenizer.chat_template = chat_template(config.chat_template)
