@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,11 @@ _TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+
+
+BUILDING = threading.RLock()
+"""Held while transformers builds a model. It replaces functions of torch meanwhile, and two threads that do so at once leave
+them replaced for good: later models come without their weights, or untied."""
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -65,7 +71,7 @@ def load_model(path: str | Path, device: torch.device, dtype: torch.dtype | None
     config = load_config(path)
     wanted: Any = dtype or (torch.float32 if device.type == "cpu" else "auto")
     try:
-        with _no_progress_bars():
+        with _no_progress_bars(), BUILDING:
             model = AutoModelForCausalLM.from_pretrained(str(path), config=config, dtype=wanted)
     except Exception as fault:  # a boundary, as above
         raise ConfigError(f"the model in {str(path)!r} could not be loaded: {_first_line(fault)}") from fault

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import EngineError
+from rlvr.generation.loading import BUILDING
 
 
 class WeightShapes:
@@ -25,7 +26,7 @@ class WeightShapes:
         """Those of the causal language model that `config` describes; nothing is allocated."""
         from transformers import AutoModelForCausalLM
 
-        with torch.device("meta"):
+        with BUILDING, torch.device("meta"):
             return cls(AutoModelForCausalLM.from_config(config))
 
     @property

@@ -29,6 +29,15 @@ def keeper(pool: Pool) -> int:
     return pool._stations[0].worker()._process.pid
 
 
+def started(pid: int) -> str | None:
+    """When the process began, which tells it from a later one with its number; None if it is gone or a corpse."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
 def fork_servers(process: int, descendants: Callable[[int], list[int]]) -> list[int]:
     found = []
     for pid in (process, *descendants(process)):
@@ -72,14 +81,14 @@ def test_a_fork_server_killed_in_mid_run_costs_one_retry(level: str, descendants
 def test_a_killed_keeper_takes_everything_along(level: str, descendants: Callable[[int], list[int]]) -> None:
     with Pool(1, level=level) as pool:
         pool.judge(CODE, OK)
-        everything = {keeper(pool), *descendants(keeper(pool))}
+        everything = {pid: started(pid) for pid in (keeper(pool), *descendants(keeper(pool)))}
         os.kill(keeper(pool), signal.SIGKILL)
         assert pool.judge(CODE, OK).reward == 1.0
         assert len(everything) > 1
         deadline = time.monotonic() + 10  # the kernel kills them at once, and some init or other buries them
-        while any(os.path.exists(f"/proc/{pid}") for pid in everything) and time.monotonic() < deadline:
+        while any(started(pid) == then for pid, then in everything.items()) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert not [pid for pid in everything if os.path.exists(f"/proc/{pid}")]
+        assert not [pid for pid, then in everything.items() if started(pid) == then]
 
 
 def test_nothing_outlives_a_host_that_is_killed(level: str, descendants: Callable[[int], list[int]]) -> None:
