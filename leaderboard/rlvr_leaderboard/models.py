@@ -148,8 +148,10 @@ def _endpoint(address: str, served_name: str | None) -> OpenModel:
 
 
 def _local(text: str, kind: str) -> OpenModel:
-    folder = _checkpoint(Path(text))
-    text = str(folder)
+    from rlvr_trainers.starting import model_folder
+
+    text = model_folder(text)
+    folder = Path(text)
     if text.startswith(("/", ".", "~")) and not folder.is_dir():  # said at once, not after torch was imported
         raise ConfigError(
             f"model folder {text!r} does not exist; give a folder or a hub name such as 'Qwen/Qwen2.5-0.5B'"
@@ -166,14 +168,6 @@ def _local(text: str, kind: str) -> OpenModel:
         facts["revision"] = _revision(text)
     facts["fingerprint"] = engine.fingerprint()
     return OpenModel(engine, _short_name(folder, facts), facts | _tokenizer_facts(engine))
-
-
-def _checkpoint(folder: Path) -> Path:
-    """The last checkpoint, if the folder is that of a training run; else the folder itself."""
-    from rlvr_trainers.checkpoint import latest_checkpoint
-
-    is_run = (folder / "checkpoints").is_dir() and not (folder / "config.json").is_file()
-    return latest_checkpoint(folder) if is_run else folder
 
 
 def _engine(path: Any, kind: str) -> Engine:
