@@ -102,7 +102,6 @@ class VLLMEngine:
             except Exception as fault:  # a boundary: whatever vLLM raises while it starts, nothing was started
                 raise support.start_failure(path, fault) from fault
             self._llm.init_weight_transfer_engine({"init_info": {}})
-            self._llm.update_weight_version("0")
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         """`n` completions for each request, in order.
@@ -124,7 +123,7 @@ class VLLMEngine:
         outputs = self._run([{"prompt_token_ids": list(request.prompt_ids)} for request in requests], params)
         answers = []
         for request, output in zip(requests, outputs, strict=True):
-            group = [_completion(answer) for answer in output.outputs]
+            group = [_completion(answer, self.weight_version) for answer in output.outputs]
             answers.append(group * request.n if sampling.temperature == 0 else group)
         return answers
 
@@ -141,7 +140,7 @@ class VLLMEngine:
             with support.untouched_process():
                 self._llm.start_weight_update()
                 self._llm.update_weights({"update_info": {"key": "sync"}})
-                self._llm.finish_weight_update(str(version))
+                self._llm.finish_weight_update()
                 # Not before: what is computed between reset and finish would be of old weights.
                 dropped = self._llm.reset_prefix_cache()
         finally:
@@ -186,8 +185,7 @@ class VLLMEngine:
                 raise EngineError(f"vLLM failed while it generated: {type(fault).__name__}: {fault}") from fault
 
 
-def _completion(answer: Any) -> Completion:
-    spans = [(span.version, span.start, span.end) for span in answer.weight_versions or ()]
-    version, starts = support.version_starts(spans)
+def _completion(answer: Any, served: int) -> Completion:
     reason: FinishReason = answer.finish_reason if answer.finish_reason in ("stop", "length") else "abort"
-    return Completion(list(answer.token_ids), list(answer.logprobs.logprobs), reason, version, starts)
+    # Not vLLM's label, which it has since 0.32: in this process no weights change while it generates.
+    return Completion(list(answer.token_ids), list(answer.logprobs.logprobs), reason, served)

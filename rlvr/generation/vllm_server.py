@@ -72,7 +72,7 @@ class VLLMServerEngine:
         self._client = httpx.Client(base_url=self._url, timeout=httpx.Timeout(timeout_s, connect=5.0), limits=limits)
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rlvr-vllm")
         try:
-            check_version(self._get("/version").get("version"))
+            check_version(self._get("/version").get("version"), server=True)
             self.max_model_len: int = int(self._get("/v1/models")["data"][0]["max_model_len"])
             self.weight_version = support.version_number(self._get("/weight_info").get("weight_version"))
             self._post("/init_weight_transfer_engine", init_info={})
@@ -104,7 +104,7 @@ class VLLMServerEngine:
         it must be healthy within `start_timeout_s`, and a large model needs minutes to load. Raises ConfigError, with the
         server's own last words if it was started and did not get far.
         """
-        check_version(vllm_version())
+        check_version(vllm_version(), server=True)
         config = load_config(path)
         support.check_heads(config, path, tensor_parallel_size)
         support.check_gpus(tensor_parallel_size, gpus)

