@@ -1,4 +1,4 @@
-"""What each rank runs in test_distributed: `python ranks_program.py updates MODEL OUT`, `... full_disk MODEL FOLDER` or `... runs JSON`."""
+"""What each rank runs in test_distributed: `python ranks_program.py FUNCTION ARGUMENTS`, where the last lines name the functions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from transformers import AutoModelForCausalLM
 import rlvr
 from rlvr import registry
 from rlvr.errors import CheckpointError
-from rlvr.generation.loading import load_tokenizer
-from rlvr_trainers import GRPOConfig, PPOConfig, losses, train_grpo, train_ppo
+from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
 from rlvr_trainers.distributed import close_ranks, open_ranks
 from rlvr_trainers.learner import Learner
+from rlvr_trainers.loading import open_model, open_scalar_model, without_weights
+from rlvr_trainers.lora import add_adapters
 from rlvr_trainers.optimizer import OptimizerConfig
-from rlvr_trainers.sharding import whole
+from rlvr_trainers.recipe import _config_class, _function
+from rlvr_trainers.reference import open_reference
+from rlvr_trainers.scalar_model import load_scalar_model
+from rlvr_trainers.sharding import Spread, whole
 
 
 def ragged(rows: int) -> Batch:
@@ -75,6 +80,65 @@ def updates(model: str, out: str) -> None:
         save_file(results, out)
 
 
+CPU = torch.device("cpu")
+
+
+def opened(*models: str) -> None:
+    """Open models in every way in which they are sharded; each must be, to the bit, the one that is read whole."""
+    for model in models:
+        open_and_compare(model)
+
+
+def open_and_compare(model: str) -> None:
+    ranks = open_ranks()
+
+    def adapted(base):
+        with without_weights(ranks) if base.device.type == "meta" else torch.no_grad():
+            return add_adapters(base, rank=2, alpha=4.0, seed=1)
+
+    pairs = [
+        (open_model(model, ranks, CPU), load_model(model, CPU, torch.float32)),
+        (adapted(open_model(model, ranks, CPU)), adapted(load_model(model, CPU, torch.float32))),
+        (open_scalar_model(model, ranks, CPU), load_scalar_model(model, CPU)),
+    ]
+    for ours, read in pairs:
+        assert ours.training == read.training
+        assert ranks.main != any(p.is_meta for p in ours.parameters())
+        Spread(ours, ranks, CPU)
+        assert ours.state_dict().keys() == read.state_dict().keys()
+        mine, theirs = dict(ours.named_parameters()), dict(read.named_parameters())  # a tied weight comes once
+        assert mine.keys() == theirs.keys()
+        for name, weight in theirs.items():
+            assert torch.equal(whole(mine[name].detach()), weight), name
+            assert mine[name].requires_grad == weight.requires_grad
+        buffers = dict(ours.named_buffers())
+        assert buffers
+        for name, buffer in read.named_buffers():
+            assert torch.equal(buffers[name], buffer), name
+    print(sum(map(len, (dict(read.named_parameters()) for _, read in pairs))))
+
+
+def peak(model: str, small: str) -> None:
+    """By how many bytes this process grows at most while it opens a model for training, and a reference and a critic."""
+    ranks = open_ranks()
+
+    def open_all(path: str) -> list[object]:
+        learner = Learner(open_model(path, ranks, CPU), OptimizerConfig(), total_updates=1, ranks=ranks)
+        return [learner, open_reference(path, ranks, CPU), Spread(open_scalar_model(path, ranks, CPU), ranks, CPU)]
+
+    open_all(small)  # whatever is imported and built on the way
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM, the peak, to what is held now
+    kept = open_all(model)
+    print(memory("VmHWM") - before, len(kept))
+
+
+def memory(name: str) -> int:
+    """Bytes, as the kernel counts them for this process."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return 1024 * int(line.split()[1])
+
+
 def full_disk(model: str, folder: str) -> None:
     """Two checkpoints; while the second is written, the disk of the last rank is full. Prints what each rank then raises."""
     ranks = open_ranks()
@@ -93,7 +157,7 @@ def full_disk(model: str, folder: str) -> None:
 
 
 def runs(text: str) -> None:
-    """Training runs, one after the other: a list of [algorithm, resume, settings]."""
+    """Training runs, one after the other: a list of [stage, resume, settings]."""
 
     @rlvr.register("test/sum-v0")
     def sum_task(rng):
@@ -103,15 +167,20 @@ def runs(text: str) -> None:
     def check(task, text):  # whatever is said, some answers earn more than others
         return rlvr.Score((sum(map(ord, f"{task.prompt}{text}")) % 5) / 4)
 
+    @sum_task.worked_solution
+    def solution(task):
+        return "dcba" * "abcd".index(task.prompt[0]) + "a"
+
     try:
-        for algorithm, resume, settings in json.loads(text):
-            train, config = (train_grpo, GRPOConfig) if algorithm == "grpo" else (train_ppo, PPOConfig)
-            result = train(config(**settings), resume=resume, quiet=True)
-            print(json.dumps({"out": str(result.out), "reward": result.metrics["reward"]}), flush=True)
+        for stage, resume, settings in json.loads(text):
+            result = _function(stage)(_config_class(stage)(**settings), resume=resume, quiet=True)
+            reward = getattr(result, "metrics", {}).get("reward")
+            print(json.dumps({"model": str(getattr(result, "model", result)), "reward": reward}), flush=True)
     finally:
         registry._specs.pop("test/sum-v0")
 
 
 if __name__ == "__main__":
-    {"updates": updates, "runs": runs, "full_disk": full_disk}[sys.argv[1]](*sys.argv[2:])
+    functions = {"updates": updates, "opened": opened, "peak": peak, "runs": runs, "full_disk": full_disk}
+    functions[sys.argv[1]](*sys.argv[2:])
     close_ranks()

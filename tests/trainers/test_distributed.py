@@ -19,35 +19,45 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.tracking import read_metrics, read_rollouts
 from rlvr_trainers import losses
 from rlvr_trainers.checkpoint import latest_checkpoint, list_checkpoints
 from rlvr_trainers.grpo import GRPOConfig, train_grpo
+from rlvr_trainers.handing_out import _compare
 from rlvr_trainers.launch import launch
 from rlvr_trainers.sharding import balanced_rows
+from rlvr_trainers.tiny import build_tiny_model
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
 TOLERANCE = 1e-5
 """Largest difference of a float32 weight after 20 steps: sums over rows are taken in another order."""
-COMMON = {
-    "env": "test/sum-v0", "prompts_per_step": 8, "max_tokens": 4, "scoring_workers": 1, "seed": 3, "learning_rate": 1e-3,
-}  # fmt: skip
+COMMON = {"seed": 3, "learning_rate": 1e-3, "keep_checkpoints": 9}
+SAMPLED = {**COMMON, "env": "test/sum-v0", "prompts_per_step": 8, "max_tokens": 4, "scoring_workers": 1}
+PAIRED = {**COMMON, "steps": 20, "batch_size": 8, "held_out": 0.2, "checkpoint_every": 10, "token_budget": 60}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "grpo": ("grpo", {"steps": 20, "group_size": 4, "eval_tasks": 6, "checkpoint_every": 10, "keep_checkpoints": 9}),
+    "sft": ("sft", {**COMMON, "env": "test/sum-v0", "steps": 20, "batch_size": 7, "examples": 30, "checkpoint_every": 10,
+                    "token_budget": 60, "stop_at_accuracy": 0.99, "accuracy_every": 5, "accuracy_tasks": 9, "max_tokens": 8}),
+    "rft": ("rft", {"env": "test/sum-v0", "seed": 3, "learning_rate": 1e-3, "rounds": 2, "prompts": 24, "group_size": 8,
+                    "batch_size": 8, "max_tokens": 4, "scoring_workers": 1}),
+    "dpo": ("dpo", {**PAIRED, "beta": 0.5}),
+    "reward_model": ("reward_model", PAIRED),
+    "grpo": ("grpo", {"steps": 20, "group_size": 4, "eval_tasks": 6, "checkpoint_every": 10}),
     "ppo": ("ppo", {"steps": 20, "prompts_per_step": 32, "critic_learning_rate": 1e-3, "num_minibatches": 2,
-                    "checkpoint_every": 19, "keep_checkpoints": 9, "kl_coef": 0.05}),
+                    "checkpoint_every": 19, "kl_coef": 0.05}),
     "shared": ("ppo", {"steps": 3, "prompts_per_step": 32, "critic": "shared", "critic_learning_rate": 1e-3,
                        "value_pretraining_steps": 1, "checkpoint_every": 2}),
     "full_kl": ("ppo", {"steps": 2, "prompts_per_step": 16, "kl_coef": 0.1, "kl_kind": "full", "num_iterations": 2}),
-    "lora": ("grpo", {"steps": 4, "group_size": 4, "lora_rank": 2, "checkpoint_every": 2, "keep_checkpoints": 9}),
+    "lora": ("grpo", {"steps": 4, "group_size": 4, "lora_rank": 2, "checkpoint_every": 2}),
     "stale": ("grpo", {"steps": 4, "group_size": 4, "staleness": 1}),
     "offload": ("ppo", {"steps": 2, "prompts_per_step": 16, "offload": True, "checkpoint_every": 1, "kl_coef": 0.1}),
     "checkpointing": ("grpo", {"steps": 3, "group_size": 4, "gradient_checkpointing": True, "token_budget": 60}),
 }  # fmt: skip
 WEIGHTS = {"lora": "adapter_model.safetensors"}
 """Where they are not in `model.safetensors`."""
+SUPERVISED = ("sft", "rft", "dpo", "reward_model")
 
 
 def environment(rank: int, size: int, port: int) -> dict[str, str]:
@@ -64,13 +74,18 @@ def free_port() -> int:
 
 def on_two_ranks(*arguments: object) -> list[str]:
     """Run the program of this test on two ranks; what they printed."""
+    return on_ranks(2, *arguments)
+
+
+def on_ranks(size: int, *arguments: object) -> list[str]:
+    """Run the program of this test on several ranks; what they printed."""
     port = free_port()
     ranks = [
         subprocess.Popen(
-            [sys.executable, PROGRAM, *map(str, arguments)], env=environment(rank, 2, port),
+            [sys.executable, PROGRAM, *map(str, arguments)], env=environment(rank, size, port),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
-        for rank in range(2)
+        for rank in range(size)
     ]  # fmt: skip
     try:
         replies = [rank.communicate(timeout=400) for rank in ranks]
@@ -93,10 +108,23 @@ def in_this_process(name: str, *arguments: object) -> None:
 
 
 def runs_in(root: Path, model: Path, names: Sequence[str], resume: bool = False) -> str:
-    return json.dumps([
-        (CASES[name][0], resume, {**COMMON, "model": str(model), "out": str(root / name), **CASES[name][1]})
-        for name in names
-    ])  # fmt: skip
+    return json.dumps([(stage, resume, settings(root, model, name)) for name in names for stage in [CASES[name][0]]])
+
+
+def settings(root: Path, model: Path, name: str) -> dict[str, Any]:
+    stage, own = CASES[name]
+    common = {} if stage in SUPERVISED else SAMPLED
+    pairs = {"pairs": str(model.parent / "pairs.jsonl")} if stage in ("dpo", "reward_model") else {}
+    return {**common, "model": str(model), "out": str(root / name), **pairs, **own}
+
+
+def write_pairs(path: Path) -> None:
+    """40 prompts; the chosen answer holds more a than b, and no two are of the same length."""
+    lines = []
+    for number in range(40):
+        prompt = "".join("abcd"[number // 4**place % 4] for place in range(3))
+        lines.append({"prompt": prompt, "chosen": "aab" * (1 + number % 3), "rejected": "b" * (1 + number % 5)})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def apart(one: Path, other: Path) -> float:
@@ -110,16 +138,19 @@ def weights(run: Path) -> Path:
     return latest_checkpoint(run) / WEIGHTS.get(run.name, "model.safetensors")
 
 
-def first_weights(run: Path) -> Path:
-    """The weights that a run started from."""
+def moved(run: Path) -> float:
+    """How far a run has moved the weights that it started from."""
     config = tomllib.loads((run / "config.toml").read_text())
-    return Path(next(table["model"] for table in config.values() if isinstance(table, dict))) / "model.safetensors"
+    model = Path(next(table["model"] for table in config.values() if isinstance(table, dict)))
+    before, after = load_file(model / "model.safetensors"), load_file(weights(run))
+    return max(float((before[name] - after[name]).abs().max()) for name in before.keys() & after.keys())
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tiny_model, tmp_path_factory) -> Path:
     """All cases, run on two ranks."""
     root = tmp_path_factory.mktemp("two")
+    write_pairs(tiny_model.parent / "pairs.jsonl")
     first, second = on_two_ranks("runs", runs_in(root, tiny_model, list(CASES)))
     assert first == second
     return root
@@ -129,8 +160,11 @@ def two_ranks(tiny_model, tmp_path_factory) -> Path:
 def one_process(tiny_model, tmp_path_factory) -> Path:
     """The same, run on one, which has nothing to keep elsewhere."""
     root = tmp_path_factory.mktemp("one")
+    write_pairs(tiny_model.parent / "pairs.jsonl")
     runs = json.loads(runs_in(root, tiny_model, list(CASES)))
-    in_this_process("runs", json.dumps([(kind, False, {**settings, "offload": False}) for kind, _, settings in runs]))
+    in_this_process("runs", json.dumps([
+        (stage, False, {name: value for name, value in given.items() if name != "offload"}) for stage, _, given in runs
+    ]))  # fmt: skip
     return root
 
 
@@ -140,6 +174,45 @@ def test_rows_are_shared_out_by_tokens_and_each_row_once():
     assert sorted(torch.cat(parts).tolist()) == list(range(8))
     assert sorted(int(lengths_B[rows].sum()) for rows in parts) == [10, 11, 11]
     assert [len(rows) for rows in balanced_rows(torch.tensor([4]), 2)] == [1, 0]
+
+
+def untied(tiny_model: Path, out: Path) -> Path:
+    """The tiny model with a head of its own, which no weight of the others equals."""
+    shutil.copytree(tiny_model, out)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() + 1.0)
+    model.save_pretrained(out)
+    return out
+
+
+@pytest.mark.slow
+def test_a_model_that_one_rank_reads_is_on_all_of_them_what_each_would_have_read(tiny_model, tmp_path):
+    said = on_ranks(3, "opened", tiny_model, untied(tiny_model, tmp_path / "untied"))  # 3 divides no width
+    (tied, alone), *others = ([int(count) for count in text.split()] for text in said)
+    assert alone == tied + 2  # the head, as a weight of its own, of the model and of the one with adapters
+    assert others == 2 * [[tied, alone]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures its memory in /proc")
+def test_only_the_first_rank_ever_holds_a_whole_model(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")  # what is freed goes back to the system at once
+    large = build_tiny_model(tmp_path / "large", alphabet="abcd\n", layers=16, hidden=320, heads=5)
+    whole = (large / "model.safetensors").stat().st_size
+    assert whole > 100e6
+    first, *others = (int(text.split()[0]) for text in on_ranks(3, "peak", large, tiny_model))
+    # Three models, of which each rank keeps a third; the first one reads them one after the other.
+    assert first > 1.5 * whole
+    for grown in others:
+        assert 1.0 * whole < grown < 1.35 * whole
+
+
+def test_a_rank_that_builds_another_model_is_named():
+    here = {"a": ("a", (2, 3), "float32"), "b": ("a", (2, 3), "float32")}
+    _compare(here, {**here, "b": ("b", (2, 3), "float32")}, 1)  # tied there, not here: that can be mended
+    with pytest.raises(ConfigError, match=r"rank 1 builds another model than rank 0: b is absent here and \(\(2, 3\)"):
+        _compare({"a": here["a"]}, here, 1)
 
 
 @pytest.mark.slow
@@ -161,8 +234,8 @@ def test_one_update_is_the_same_on_one_and_on_two_ranks_for_every_loss(tiny_mode
 def test_a_run_on_two_ranks_is_the_run_on_one(two_ranks, one_process, name):
     one, two = one_process / name, two_ranks / name
     for kind in ("rollouts", "eval"):
-        files = sorted(path.name for path in (one / kind).iterdir())
-        assert files == sorted(path.name for path in (two / kind).iterdir())
+        files = sorted(path.name for path in (one / kind).glob("*"))
+        assert files == sorted(path.name for path in (two / kind).glob("*"))
         for file in files:
             ours, theirs = (list(read_rollouts(root / kind / file)) for root in (one, two))
             assert [t.token_ids for t in ours] == [t.token_ids for t in theirs], file
@@ -170,11 +243,11 @@ def test_a_run_on_two_ranks_is_the_run_on_one(two_ranks, one_process, name):
     for ours, theirs in zip(read_metrics(one), read_metrics(two), strict=True):
         assert ours.keys() == theirs.keys()
         for key in ours:
-            if not key.startswith(("time/", "tokens_per_s")):
+            if not key.startswith(("time/", "tokens_per_s", "seconds")):
                 assert theirs[key] == pytest.approx(ours[key], abs=1e-4, rel=1e-4), (ours["step"], key)
     assert apart(weights(one), weights(two)) < TOLERANCE
     if name not in WEIGHTS:
-        assert apart(first_weights(one), weights(one)) > 100 * TOLERANCE
+        assert moved(one) > 100 * TOLERANCE
 
 
 def cut_back(run: Path, out: Path) -> Path:
@@ -187,7 +260,7 @@ def cut_back(run: Path, out: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_checkpoint_of_two_ranks_goes_on_on_one_and_one_of_one_on_two(two_ranks, one_process, tiny_model, tmp_path):
-    names = ["grpo", "ppo", "lora"]
+    names = ["grpo", "ppo", "lora", *SUPERVISED]
     for source, folder in ((two_ranks, "2 to 1"), (one_process, "1 to 2"), (two_ranks, "2 to 2")):
         for name in names:
             cut_back(source / name, tmp_path / folder / name)

@@ -15,8 +15,15 @@ from rlvr.trajectory import Trajectory
 from rlvr_trainers.dpo import DPOConfig, train_dpo
 from rlvr_trainers.learner import Learner
 from rlvr_trainers.optimizer import OptimizerConfig
-from rlvr_trainers.preferences import batch_of_pairs, load_pairs, pairs_from_file, pairs_from_rollouts, split_pairs
-from rlvr_trainers.reward_model import RewardModel, RewardModelConfig, step_ends, train_reward_model, whole_pairs
+from rlvr_trainers.preferences import (
+    batch_of_pairs,
+    load_pairs,
+    pairs_from_file,
+    pairs_from_rollouts,
+    split_pairs,
+    whole_pairs,
+)
+from rlvr_trainers.reward_model import RewardModel, RewardModelConfig, step_ends, train_reward_model
 from rlvr_trainers.tiny import build_tiny_model
 
 

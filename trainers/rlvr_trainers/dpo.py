@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
-from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr.generation.loading import load_tokenizer
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
-from rlvr_trainers.learner import Learner, accumulate, best_device
+from rlvr_trainers.distributed import open_ranks
+from rlvr_trainers.learner import Learner, best_device
+from rlvr_trainers.loading import open_model
 from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
-from rlvr_trainers.preferences import Pair, batch_of_pairs, draw_pairs, load_pairs, split_pairs
+from rlvr_trainers.preferences import Pair, accumulate_pairs, batch_of_pairs, draw_pairs, load_pairs, split_pairs
 from rlvr_trainers.progress import Progress
-from rlvr_trainers.reward_model import whole_pairs
 from rlvr_trainers.starting import with_model_folders
 from rlvr_trainers.supervised import open_supervised, resume_point
 
@@ -86,28 +87,37 @@ def train_dpo(config: DPOConfig, *, resume: bool = False, quiet: bool = False) -
     """
     if not config.model or not config.pairs:
         raise ConfigError("dpo needs model = the model to start from, and pairs = a run folder or a file of pairs")
-    config, checkpoint = with_model_folders(config), resume_point(config, resume)
+    ranks = open_ranks()
+    config, checkpoint = with_model_folders(config), resume_point(config.out, resume, ranks)
     tokenizer = load_tokenizer(config.model)
-    pairs = load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed)
+    pairs = ranks.on_main(lambda: load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed))
     train, held = split_pairs(pairs, config.held_out, config.seed)
     if config.batch_size > len(train):
         raise ConfigError(f"batch_size is {config.batch_size} and there are {len(train)} training pairs; lower it")
     device = best_device()
     learner = Learner(
-        load_model(config.model, device, torch.float32), config.optimizer(),
-        total_updates=config.steps, token_budget=config.token_budget, device=device,
+        open_model(config.model, ranks, device), config.optimizer(),
+        total_updates=config.steps, token_budget=config.token_budget, device=device, ranks=ranks,
     )  # fmt: skip
     pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     # The reference is the model before the first update, so its answers can be had now and its weights need not be kept.
     reference = {id(pair): margins for pair, margins in zip(pairs, _margins(learner, pairs, pad_id), strict=True)}
     if checkpoint is not None:
-        learner.model.load_state_dict(load_model(checkpoint, device, torch.float32).state_dict())
+        learner.spread.load(learner.model, open_model(checkpoint, ranks, device))
     with (
         open_supervised(
-            config, stage="dpo", model=learner.model, optimizer=learner.optimizer, tokenizer=tokenizer, checkpoint=checkpoint
+            config,
+            stage="dpo",
+            model=learner.model,
+            optimizer=learner.optimizer,
+            tokenizer=tokenizer,
+            ranks=ranks,
+            checkpoint=checkpoint,
         ) as run,
-        Progress("dpo", config.steps, done=run.state.step, quantity="pairs in order", quiet=quiet) as progress,
-    ):  # fmt: skip
+        Progress(
+            "dpo", config.steps, done=run.state.step, quantity="pairs in order", quiet=quiet or not ranks.main
+        ) as progress,
+    ):
         for step in run.steps():
             begin = time.perf_counter()
             chosen = draw_pairs(train, config.batch_size, step, config.seed)
@@ -130,24 +140,26 @@ def _update(
     config: DPOConfig,
     pad_id: int,
 ) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for few in whole_pairs(pairs, config.token_budget):
+    def loss(few: Sequence[Pair], micro: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        logprobs_BT, _ = learner.policy(micro)
+        chosen_N, rejected_N = logprobs_BT.sum(-1).view(-1, 2).unbind(-1)
         ref_N2 = torch.tensor([reference[id(pair)] for pair in few])
+        ref_chosen_N, ref_rejected_N = ref_N2.to(chosen_N).unbind(-1)
+        value = losses.dpo_loss(
+            chosen_N, rejected_N, ref_chosen_N, ref_rejected_N, beta=config.beta, num_items=len(pairs)
+        )
+        margins_N = ((chosen_N - ref_chosen_N) - (rejected_N - ref_rejected_N)).detach()
+        return value, {"accuracy": (margins_N > 0).sum() / len(pairs), "margin": margins_N.sum() / len(pairs)}
 
-        def micro_loss(micro: Batch, ref_N2: Tensor = ref_N2) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-            logprobs_BT, _ = learner.policy(micro)
-            chosen_N, rejected_N = logprobs_BT.sum(-1).view(-1, 2).unbind(-1)
-            ref_chosen_N, ref_rejected_N = ref_N2.to(chosen_N).unbind(-1)
-            loss = losses.dpo_loss(
-                chosen_N, rejected_N, ref_chosen_N, ref_rejected_N, beta=config.beta, num_items=len(pairs)
-            )
-            margins_N = ((chosen_N - ref_chosen_N) - (rejected_N - ref_rejected_N)).detach()
-            return loss, {"accuracy": (margins_N > 0).sum() / len(pairs), "margin": margins_N.sum() / len(pairs)}
-
-        batch = batch_of_pairs(few, pad_id=pad_id)
-        budget = batch.token_ids_BT.numel()
-        shares = accumulate(batch, micro_loss, token_budget=budget, device=learner.device, autocast=learner.autocast())
-        totals = {name: totals.get(name, 0.0) + share for name, share in shares.items()}
+    totals = accumulate_pairs(
+        pairs,
+        loss,
+        token_budget=config.token_budget,
+        pad_id=pad_id,
+        device=learner.device,
+        spread=learner.spread,
+        autocast=learner.autocast(),
+    )
     return {**totals, **learner.optimizer.step()}
 
 

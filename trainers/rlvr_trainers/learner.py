@@ -43,21 +43,31 @@ def accumulate(
     totals: dict[str, Tensor] = {}
     for rows, counts in spread.micro_batches(batch, token_budget):
         micro = (batch if len(rows) == batch.num_rows else batch.select(rows)).to(device)
-        with autocast or nullcontext():
-            value, metrics = spread.run(lambda micro=micro: loss(micro))  # type: ignore[misc]
-        (value if counts else 0.0 * value).backward()  # type: ignore[no-untyped-call]
-        for name, share in {"loss": value, **metrics}.items():
-            share = share.detach() if isinstance(share, Tensor) else torch.tensor(share, device=device)
-            share = share if counts else torch.zeros_like(share)
+        for name, share in add_gradients(micro, loss, counts=counts, autocast=autocast, spread=spread).items():
             totals[name] = totals[name] + share if name in totals else share
     return spread.total(totals)
+
+
+def add_gradients(
+    micro: Batch, loss: MicroLoss, *, counts: bool, autocast: AbstractContextManager[Any] | None, spread: Spread
+) -> dict[str, Tensor]:
+    """Add one micro-batch's gradients; returns its share of the `loss` and of the metrics, all 0 if it does not count."""
+    with autocast or nullcontext():
+        value, metrics = spread.run(lambda: loss(micro))
+    (value if counts else 0.0 * value).backward()  # type: ignore[no-untyped-call]
+    shares = {
+        name: share.detach() if isinstance(share, Tensor) else torch.tensor(share, device=value.device)
+        for name, share in {"loss": value, **metrics}.items()
+    }
+    return shares if counts else {name: torch.zeros_like(share) for name, share in shares.items()}
 
 
 class Learner:
     """A policy that can be asked for log-probabilities and trained.
 
     `model` is a Hugging Face causal language model; it is trained in place. On hardware that has bfloat16 the weights
-    stay in their own precision and the products are computed in bfloat16. With several `ranks` it is sharded among them.
+    stay in their own precision and the products are computed in bfloat16. With several `ranks` it is sharded among them, and
+    its weights are the first one's.
     """
 
     def __init__(
@@ -73,10 +83,10 @@ class Learner:
     ) -> None:
         """`offload`: keep what is sharded in main memory, and take it to `device` for as long as it is needed."""
         self.device = torch.device(device)
-        self.model = model.to(place_of(self.device, ranks))
+        self.model = model.to(self.device) if ranks.size == 1 else model
         disable_dropout(self.model)
-        self.policy = Policy(self.model, packed=_takes_borders_from_positions(model))
         self.spread = Spread(self.model, ranks, self.device, offload=offload)
+        self.policy = Policy(self.model, packed=_takes_borders_from_positions(model), spread=self.spread)
         self.optimizer = Optimizer(self.model.parameters(), config, total_updates=total_updates, ranks=ranks)
         self.token_budget = token_budget
         """Padded tokens of a micro-batch."""
@@ -141,11 +151,6 @@ def disable_dropout(model: Any) -> None:
             module.p = 0.0
         elif isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = 0.0
-
-
-def place_of(device: torch.device, ranks: Ranks) -> torch.device:
-    """Where a model is loaded that is trained on `device`: what is sharded goes there piece by piece, out of main memory."""
-    return device if ranks.size == 1 else torch.device("cpu")
 
 
 def best_device() -> torch.device:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.generation.engine import Engine
-from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr.generation.loading import load_tokenizer
 from rlvr.scoring import open_pool
 from rlvr.tracking import rollout_files
 from rlvr_trainers.ahead import Ahead
@@ -20,7 +18,8 @@ from rlvr_trainers.distributed import Ranks, open_ranks
 from rlvr_trainers.engines import open_engine
 from rlvr_trainers.evaluation import eval_tasks
 from rlvr_trainers.health import TrainingWarning
-from rlvr_trainers.learner import Learner, best_device, place_of
+from rlvr_trainers.learner import Learner, best_device
+from rlvr_trainers.loading import open_model, without_weights
 from rlvr_trainers.lora import add_adapters, load_adapters
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.recipe_tables import recipe_toml
@@ -123,15 +122,15 @@ def open_run(
 
 def _open_learner(config: RunConfig, checkpoint: Path | None, ranks: Ranks) -> Learner:
     device = best_device()
-    place = place_of(device, ranks)
     if config.lora_rank:
-        base = load_model(config.model, place, torch.float32)
-        if checkpoint is None:
-            model = add_adapters(base, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
-        else:
-            model = load_adapters(base, checkpoint)
+        base = open_model(config.model, ranks, device)
+        with without_weights(ranks):
+            if checkpoint is None:
+                model = add_adapters(base, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed)
+            else:
+                model = load_adapters(base, checkpoint)
     else:
-        model = load_model(config.model if checkpoint is None else checkpoint, place, torch.float32)
+        model = open_model(config.model if checkpoint is None else checkpoint, ranks, device)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()

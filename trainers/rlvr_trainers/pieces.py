@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import CheckpointError
+from rlvr_trainers.handing_out import own_rows
 from rlvr_trainers.sharding import local
 
 PIECES = "pieces-{rank:05d}-of-{size:05d}.safetensors"
@@ -111,9 +112,3 @@ def fit(value: Tensor | Stored, like: Tensor) -> Tensor:
     rows = value.rows(start, stop) if isinstance(value, Stored) else value[start:stop].clone()
     piece = rows.to(device=like.device, dtype=like.dtype)
     return DTensor.from_local(piece, mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride())
-
-
-def own_rows(rows: int, rank: int, size: int) -> tuple[int, int]:
-    """First row of a rank's piece, and the one after its last."""
-    each = -(-rows // size)
-    return min(rank * each, rows), min((rank + 1) * each, rows)

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from rlvr.generation.engine import Sampling
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.sharding import WHOLE, Spread
 
 CHUNK_ELEMENTS = 1 << 25
 """Logits held at a time: 128 MiB in float32. A smaller product is computed in one piece."""
@@ -30,13 +31,16 @@ class Policy(nn.Module):
     are found out by a probe and go through their own forward instead.
     """
 
-    def __init__(self, model: Any, *, chunk_elements: int = CHUNK_ELEMENTS, packed: bool = False) -> None:
+    def __init__(
+        self, model: Any, *, chunk_elements: int = CHUNK_ELEMENTS, packed: bool = False, spread: Spread = WHOLE
+    ) -> None:
+        """`spread` says over which ranks the model lies in pieces; all of them make the policy together."""
         super().__init__()
         self.model = model
         self.chunk_elements = chunk_elements
         self.packed = packed
         """One long row a micro-batch, for attention kernels that take the borders from the positions."""
-        self._split = _logits_are_head_of_trunk(model)
+        self._split = spread.run(lambda: _logits_are_head_of_trunk(model))
 
     def forward(
         self,

@@ -22,7 +22,8 @@ from rlvr_trainers import advantages, losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.critic import Critic, ValueHead, explained_variance, value_loss
 from rlvr_trainers.kl_control import KL_CHOICES, KLController
-from rlvr_trainers.learner import Metrics, place_of
+from rlvr_trainers.learner import Metrics
+from rlvr_trainers.loading import open_scalar_model
 from rlvr_trainers.objective import Objective, policy_objective
 from rlvr_trainers.opening import open_run
 from rlvr_trainers.optimizer import OptimizerConfig
@@ -38,7 +39,6 @@ from rlvr_trainers.rollouts import (
 )
 from rlvr_trainers.run import Run, TrainResult
 from rlvr_trainers.run_config import RunConfig
-from rlvr_trainers.scalar_model import load_scalar_model
 from rlvr_trainers.shapes import unknown_name
 from rlvr_trainers.starting import with_model_folders
 
@@ -198,7 +198,7 @@ def open_parts(config: PPOConfig, run: Run) -> Parts:
         critic = ValueHead(run.learner, config.critic_optimizer(), total_updates=total)
     else:
         critic = Critic(
-            load_scalar_model(config.critic_model or config.model, place_of(device, run.ranks)),
+            open_scalar_model(config.critic_model or config.model, run.ranks, device),
             config.critic_optimizer(),
             total_updates=total,
             token_budget=config.token_budget,

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from rlvr.chat import encode, prompt_ids
 from rlvr.errors import ConfigError
@@ -16,6 +21,11 @@ from rlvr.generation.seeds import derive_seed
 from rlvr.tracking import read_rollouts, rollout_files
 from rlvr.trajectory import Trajectory
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.learner import Metrics, add_gradients
+from rlvr_trainers.sharding import Spread
+
+PairLoss = Callable[[Sequence["Pair"], Batch], tuple[Tensor, Mapping[str, Tensor | float]]]
+"""As `learner.MicroLoss`, of some pairs and the batch of their answers."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,11 @@ class Pair:
 
     chosen: Answer
     rejected: Answer
+
+    @property
+    def num_tokens(self) -> int:
+        """Of both answers and their prompts."""
+        return len(self.chosen.token_ids) + len(self.rejected.token_ids)
 
 
 def pairs_from_rollouts(trajectories: Iterable[Trajectory], *, per_task: int = 4, seed: int = 0) -> list[Pair]:
@@ -131,3 +146,41 @@ def draw_pairs(pairs: Sequence[Pair], count: int, step: int, seed: int) -> list[
     order = list(range(len(pairs)))
     random.Random(derive_seed("pairs", seed, epoch)).shuffle(order)
     return [pairs[i] for i in order[place * count : (place + 1) * count]]
+
+
+def whole_pairs(pairs: Sequence[Pair], token_budget: int) -> list[list[Pair]]:
+    """The pairs in groups of at most `token_budget` padded tokens, at least one pair each; longest first."""
+
+    def longest(pair: Pair) -> int:
+        return max(len(pair.chosen.token_ids), len(pair.rejected.token_ids))
+
+    groups: list[list[Pair]] = []
+    for pair in sorted(pairs, key=longest, reverse=True):
+        if not groups or 2 * (len(groups[-1]) + 1) * longest(groups[-1][0]) > token_budget:
+            groups.append([])
+        groups[-1].append(pair)
+    return groups
+
+
+def deal_pairs(pairs: Sequence[Pair], token_budget: int, spread: Spread) -> list[tuple[list[Pair], bool]]:
+    """This rank's share of the pairs in groups of a token budget, and whether each group counts."""
+    return spread.deal(pairs, [pair.num_tokens for pair in pairs], lambda share: whole_pairs(share, token_budget))
+
+
+def accumulate_pairs(
+    pairs: Sequence[Pair],
+    loss: PairLoss,
+    *,
+    token_budget: int,
+    pad_id: int,
+    device: torch.device,
+    spread: Spread,
+    autocast: AbstractContextManager[Any] | None = None,
+) -> Metrics:
+    """`learner.accumulate` over pairs, none of which is taken apart."""
+    totals: dict[str, float] = {}
+    for few, counts in deal_pairs(pairs, token_budget, spread):
+        batch = batch_of_pairs(few, pad_id=pad_id).to(device)
+        shares = add_gradients(batch, partial(loss, few), counts=counts, autocast=autocast, spread=spread)
+        totals = {name: totals.get(name, 0.0) + float(share) for name, share in shares.items()}
+    return spread.total(totals)

@@ -22,7 +22,7 @@ from typing import Any
 from rlvr.config import from_dict, parse_words, read_toml, to_dict, to_toml
 from rlvr.errors import ConfigError
 from rlvr_trainers.checkpoint import list_checkpoints
-from rlvr_trainers.distributed import Ranks, open_ranks
+from rlvr_trainers.distributed import open_ranks
 from rlvr_trainers.starting import progress_of, with_model_folders
 from rlvr_trainers.thinking import chat_template
 from rlvr_trainers.tiny import ASCII, build_tiny_model
@@ -40,8 +40,6 @@ STAGES = {
 """Stage to its module, config and function, in the order in which stages run; `build` comes before all of them."""
 JUDGED = ("grpo", "ppo")
 """Stages that a reward model made before them judges in."""
-ON_ALL_RANKS = ("grpo", "ppo")
-"""Stages that are sharded where several processes were launched."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ def run_recipe(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> 
             ranks.barrier()  # all have looked
             if resume and not done and ranks.main:
                 _clear(folder)
-            result = _train(stage, config, ranks, resume=bool(done), quiet=quiet)
+            result = _function(stage.name)(config, resume=bool(done), quiet=quiet)
             made = str(getattr(result, "model", result))
         if stage.name == "reward_model":
             reward_model = made  # it judges what comes after; the policy is still the one before
@@ -171,15 +169,6 @@ def _begin(recipe: Recipe, *, resume: bool) -> None:
             f"rlvr train --resume {recipe.out}"
         )
     (recipe.out / "recipe.toml").write_text(recipe.toml, "utf-8")
-
-
-def _train(stage: Stage, config: Any, ranks: Ranks, *, resume: bool, quiet: bool) -> Any:
-    """Reinforcement learning on all ranks; a supervised stage on the first one, while the others wait for what it made."""
-
-    def run() -> Any:
-        return _function(stage.name)(config, resume=resume, quiet=quiet)
-
-    return run() if stage.name in ON_ALL_RANKS else ranks.on_main(run)
 
 
 def sampling_stage(path: Path) -> str:

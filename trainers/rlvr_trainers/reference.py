@@ -10,7 +10,7 @@ from torch import Tensor
 from rlvr.generation.loading import load_model
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.distributed import Ranks
-from rlvr_trainers.learner import place_of
+from rlvr_trainers.loading import open_model
 from rlvr_trainers.policy import EntropyKind, Policy
 from rlvr_trainers.sharding import Spread
 
@@ -23,16 +23,16 @@ def open_reference(path: str, ranks: Ranks, device: torch.device, *, whole: bool
     """
     if ranks.size == 1 or whole:
         return Policy(load_model(path, device, torch.float32))
-    return ShardedReference(load_model(path, place_of(device, ranks), torch.float32), ranks, device)
+    return ShardedReference(open_model(path, ranks, device), ranks, device)
 
 
 class ShardedReference(Policy):
     """A frozen policy in pieces on all ranks, which call it together."""
 
     def __init__(self, model: Any, ranks: Ranks, device: torch.device) -> None:
-        super().__init__(model)
-        self.requires_grad_(False)
-        self.spread = Spread(model, ranks, device)
+        spread = Spread(model.requires_grad_(False), ranks, device)
+        super().__init__(model, spread=spread)
+        self.spread = spread
 
     def forward(
         self,

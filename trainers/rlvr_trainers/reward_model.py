@@ -16,11 +16,22 @@ from rlvr.generation.loading import load_tokenizer
 from rlvr.trajectory import Trajectory
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
-from rlvr_trainers.learner import accumulate, best_device
+from rlvr_trainers.distributed import open_ranks
+from rlvr_trainers.learner import best_device
+from rlvr_trainers.loading import open_scalar_model
 from rlvr_trainers.optimizer import Optimizer, OptimizerConfig, ScheduleKind
-from rlvr_trainers.preferences import Pair, batch_of_pairs, draw_pairs, load_pairs, split_pairs
+from rlvr_trainers.preferences import (
+    Pair,
+    accumulate_pairs,
+    batch_of_pairs,
+    deal_pairs,
+    draw_pairs,
+    load_pairs,
+    split_pairs,
+)
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.scalar_model import load_scalar_model, row_scores, token_scores
+from rlvr_trainers.sharding import WHOLE, Spread
 from rlvr_trainers.starting import with_model_folders
 from rlvr_trainers.supervised import open_supervised, resume_point
 
@@ -93,29 +104,39 @@ def train_reward_model(config: RewardModelConfig, *, resume: bool = False, quiet
         raise ConfigError(
             "reward_model needs model = the model to start from, and pairs = a run folder or a file of pairs"
         )
-    config, checkpoint = with_model_folders(config), resume_point(config, resume)
+    ranks = open_ranks()
+    config, checkpoint = with_model_folders(config), resume_point(config.out, resume, ranks)
     tokenizer = load_tokenizer(config.model)
-    pairs = load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed)
+    pairs = ranks.on_main(lambda: load_pairs(config.pairs, tokenizer, per_task=config.per_task, seed=config.seed))
     train, held = split_pairs(pairs, config.held_out, config.seed)
     if config.batch_size > len(train):
         raise ConfigError(f"batch_size is {config.batch_size} and there are {len(train)} training pairs; lower it")
     device = best_device()
-    model = load_scalar_model(checkpoint or config.model, device)
+    model = open_scalar_model(checkpoint or config.model, ranks, device)
     model.config.pad_token_id = pad_id = _pad_id(tokenizer)
-    optimizer = Optimizer(model.parameters(), config.optimizer(), total_updates=config.steps)
+    spread = Spread(model, ranks, device)
+    optimizer = Optimizer(model.parameters(), config.optimizer(), total_updates=config.steps, ranks=ranks)
     with (
         open_supervised(
-            config, stage="reward_model", model=model, optimizer=optimizer, tokenizer=tokenizer, checkpoint=checkpoint
+            config,
+            stage="reward_model",
+            model=model,
+            optimizer=optimizer,
+            tokenizer=tokenizer,
+            ranks=ranks,
+            checkpoint=checkpoint,
         ) as run,
-        Progress("reward model", config.steps, done=run.state.step, quantity="pairs in order", quiet=quiet) as progress,
+        Progress(
+            "reward model", config.steps, done=run.state.step, quantity="pairs in order", quiet=quiet or not ranks.main
+        ) as progress,
     ):
         for step in run.steps():
             begin = time.perf_counter()
             chosen = draw_pairs(train, config.batch_size, step, config.seed)
-            metrics = _update(model, optimizer, chosen, config, pad_id=pad_id, device=device)
+            metrics = _update(model, optimizer, chosen, config, pad_id=pad_id, device=device, spread=spread)
             if step == config.steps and held:
                 metrics["eval/accuracy"] = ranking_accuracy(
-                    model, held, config.token_budget, pad_id=pad_id, device=device
+                    model, held, config.token_budget, pad_id=pad_id, device=device, spread=spread
                 )
             run.end_step({**metrics, "seconds": time.perf_counter() - begin})
             progress.update(step, value=metrics["accuracy"])
@@ -130,46 +151,33 @@ def _update(
     *,
     pad_id: int,
     device: torch.device,
+    spread: Spread,
 ) -> dict[str, float]:
-    def micro_loss(micro: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+    def loss(_: Sequence[Pair], micro: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         chosen_N, rejected_N = row_scores(model, micro).view(-1, 2).unbind(-1)
-        loss = losses.bradley_terry_loss(chosen_N, rejected_N, margin=config.margin, num_items=len(pairs))
+        value = losses.bradley_terry_loss(chosen_N, rejected_N, margin=config.margin, num_items=len(pairs))
         ordered = (chosen_N > rejected_N).sum() / len(pairs)
         gap = (chosen_N - rejected_N).sum() / len(pairs)
-        return loss, {"accuracy": ordered, "score_gap": gap}
+        return value, {"accuracy": ordered, "score_gap": gap}
 
-    totals: dict[str, float] = {}
-    for few in whole_pairs(pairs, config.token_budget):
-        batch = batch_of_pairs(few, pad_id=pad_id)
-        shares = accumulate(batch, micro_loss, token_budget=batch.token_ids_BT.numel(), device=device)
-        totals = {name: totals.get(name, 0.0) + share for name, share in shares.items()}
+    totals = accumulate_pairs(
+        pairs, loss, token_budget=config.token_budget, pad_id=pad_id, device=device, spread=spread
+    )
     return {**totals, **optimizer.step()}
-
-
-def whole_pairs(pairs: Sequence[Pair], token_budget: int) -> list[list[Pair]]:
-    """The pairs in groups of at most `token_budget` padded tokens, at least one pair each; longest first."""
-
-    def longest(pair: Pair) -> int:
-        return max(len(pair.chosen.token_ids), len(pair.rejected.token_ids))
-
-    groups: list[list[Pair]] = []
-    for pair in sorted(pairs, key=longest, reverse=True):
-        if not groups or 2 * (len(groups[-1]) + 1) * longest(groups[-1][0]) > token_budget:
-            groups.append([])
-        groups[-1].append(pair)
-    return groups
 
 
 @torch.no_grad()
 def ranking_accuracy(
-    model: Any, pairs: Sequence[Pair], token_budget: int, *, pad_id: int, device: torch.device
+    model: Any, pairs: Sequence[Pair], token_budget: int, *, pad_id: int, device: torch.device, spread: Spread = WHOLE
 ) -> float:
     """Share of pairs whose chosen answer scores above the rejected one."""
     ordered = 0
-    for few in whole_pairs(pairs, token_budget):
-        chosen_N, rejected_N = row_scores(model, batch_of_pairs(few, pad_id=pad_id).to(device)).view(-1, 2).unbind(-1)
-        ordered += int((chosen_N > rejected_N).sum())
-    return ordered / len(pairs)
+    for few, counts in deal_pairs(pairs, token_budget, spread):
+        batch = batch_of_pairs(few, pad_id=pad_id).to(device)
+        scores_B: Tensor = spread.run(lambda batch=batch: row_scores(model, batch))  # type: ignore[misc]
+        chosen_N, rejected_N = scores_B.view(-1, 2).unbind(-1)
+        ordered += int((chosen_N > rejected_N).sum()) if counts else 0
+    return spread.total({"ordered": ordered})["ordered"] / len(pairs)
 
 
 class RewardModel:

@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,18 @@ from rlvr.generation.engine import Sampling
 from rlvr.generation.loading import load_model, load_tokenizer
 from rlvr.generation.seeds import derive_seed
 from rlvr.generation.transformers import TransformersEngine
-from rlvr.rollout import rollout
 from rlvr.scoring import ScoringPool
 from rlvr.tracking import RunFolder
 from rlvr.trajectory import Trajectory
-from rlvr_trainers.checkpoint import TrainerState, latest_checkpoint, load_state, save_checkpoint
+from rlvr_trainers.checkpoint import TrainerState, load_state, save_checkpoint
+from rlvr_trainers.distributed import Ranks, open_ranks
 from rlvr_trainers.recipe_tables import recipe_toml
+from rlvr_trainers.run_folder import open_folder
 from rlvr_trainers.sampler import EnvConfig, TaskSampler, env_mix
 from rlvr_trainers.sft import SFTConfig, train_sft
+from rlvr_trainers.shared_rollout import shared_rollout
 from rlvr_trainers.starting import with_model_folders
+from rlvr_trainers.supervised import resume_point
 
 CPU = torch.device("cpu")
 
@@ -91,16 +95,18 @@ def train_rft(config: RFTConfig, *, resume: bool = False, quiet: bool = False) -
 
     `metrics.jsonl` has one line a round: the share of right answers before it, of tasks with at least one, and how many were
     kept. Raises ConfigError if a round finds too few to fill one update.
+
+    On several ranks each samples its share of the tasks, from a whole copy of the weights, and all of them learn.
     """
     if not config.model:
         raise ConfigError("rft needs model = the folder or hub name of the model to start from")
-    config = with_model_folders(config)
+    config, ranks = with_model_folders(config), open_ranks()
     sampler = TaskSampler(env_mix(config.env, config.level, config.knobs, config.envs), seed=config.seed)
     sampler.check(config.prompts)
-    checkpoint = latest_checkpoint(Path(config.out)) if resume else None
+    checkpoint = resume_point(config.out, resume, ranks)
     model, done = config.model if checkpoint is None else str(checkpoint), 0
     if checkpoint is not None:
-        state = load_state(checkpoint, load_model(checkpoint, CPU, torch.float32))
+        state = ranks.on_main(lambda: load_state(checkpoint, load_model(checkpoint, CPU, torch.float32)))
         done = state.step
         sampler.load_state_dict(state.sampler)
     if done >= config.rounds or sampler.solved:
@@ -108,13 +114,16 @@ def train_rft(config: RFTConfig, *, resume: bool = False, quiet: bool = False) -
             f"the rft run in {config.out!r} has made {done} of {config.rounds} rounds, or solved every task: nothing is left to "
             "do. Raise rounds, or take harder tasks"
         )
-    folder = RunFolder(config.out, config_toml=recipe_toml(rft=config), trackers=config.trackers, resume=resume)
+    folder = open_folder(
+        Path(config.out), ranks, config_toml=recipe_toml(rft=config), trackers=config.trackers, resume=resume
+    )
     try:
         if resume:
             folder.forget_after(done)
         for number in range(done + 1, config.rounds + 1):
-            shutil.rmtree(round_folder(folder.path, number), ignore_errors=True)  # of a round that was cut off
-            groups = sample(config, model, sampler, number)
+            if ranks.main:
+                shutil.rmtree(round_folder(folder.path, number), ignore_errors=True)  # of a round that was cut off
+            groups = sample(config, model, sampler, number, ranks)
             for group in groups:
                 sampler.observe(group[0].task, sum(t.reward for t in group) / len(group))
             kept = keep_verified(groups, per_task=config.keep_per_task, seed=config.seed)
@@ -122,12 +131,13 @@ def train_rft(config: RFTConfig, *, resume: bool = False, quiet: bool = False) -
             answers = [t for group in groups for t in group]
             right = sum(t.score is not None and t.score.correct for t in answers)
             solved = sum(any(t.score is not None and t.score.correct for t in group) for group in groups)
-            learned = learn(config, config.model if config.from_start else model, folder.path, number, kept, quiet)
+            start = config.model if config.from_start else model
+            learned = learn(config, start, folder.path, number, kept, ranks, quiet=quiet)
             folder.log(
                 {"accuracy": right / len(answers), "solved_share": solved / len(groups), "kept": float(len(kept))},
                 step=number,
             )
-            model = str(keep_round(folder, learned, number, sampler, ended="solved" if sampler.solved else ""))
+            model = ranks.on_main(partial(keep_round, folder, learned, number, sampler))
             if sampler.solved:
                 break
     finally:
@@ -140,28 +150,29 @@ def round_folder(run: Path, number: int) -> Path:
     return run / f"round-{number:03d}"
 
 
-def keep_round(folder: RunFolder, learned: Path, number: int, sampler: TaskSampler, *, ended: str) -> Path:
+def keep_round(folder: RunFolder, learned: Path, number: int, sampler: TaskSampler) -> str:
     """Make the round's model a checkpoint of this run; returns its folder. The round's own copy of it is removed."""
-    counters = {"ended": ended} if ended else {}
+    counters = {"ended": "solved"} if sampler.solved else {}
     state = TrainerState(step=number, sampler=sampler.state_dict(), counters=counters)
     made = save_checkpoint(
         folder.checkpoints, state, load_model(learned, CPU, torch.float32), load_tokenizer(learned), keep=2
     )
     shutil.rmtree(learned)
-    return made
+    return str(made)
 
 
-def sample(config: RFTConfig, model: str, sampler: TaskSampler, number: int) -> list[list[Trajectory]]:
+def sample(config: RFTConfig, model: str, sampler: TaskSampler, number: int, ranks: Ranks) -> list[list[Trajectory]]:
     """A round's groups of scored answers, by the model as it stands."""
     engine = TransformersEngine(model)
     with ScoringPool(config.scoring_workers, config.scoring_timeout_s) as pool:
-        groups = rollout(
+        groups = shared_rollout(
             engine,
             sampler.draw(config.prompts, step=number),
             group_size=config.group_size,
             sampling=Sampling(config.temperature, max_tokens=config.max_tokens),
             pool=pool,
             seed=derive_seed("rft", config.seed, number),
+            ranks=ranks,
         )
     engine.close()
     return groups
@@ -179,17 +190,25 @@ def keep_verified(groups: Sequence[Sequence[Trajectory]], *, per_task: int, seed
     return kept
 
 
-def learn(config: RFTConfig, model: str, found: Path, number: int, kept: Sequence[Trajectory], quiet: bool) -> Path:
+def learn(
+    config: RFTConfig,
+    model: str,
+    found: Path,
+    number: int,
+    kept: Sequence[Trajectory],
+    ranks: Ranks,
+    *,
+    quiet: bool,
+) -> Path:
     """One round's supervised learning; the new model's folder."""
-    source = found
-    if not config.from_start:
-        source = round_folder(found, number) / "verified"
-        only = RunFolder(source, config_toml="")
+    source, count = found, 0
+    if config.from_start:
+        count = ranks.on_main(lambda: sum(1 for path in (found / "rollouts").iterdir() for _ in path.open()))
+    else:
+        source, count = round_folder(found, number) / "verified", len(kept)
+        only = open_folder(source, ranks, config_toml="")
         only.write_rollouts(number, kept)
         only.close()
-    count = (
-        len(kept) if not config.from_start else sum(1 for path in (found / "rollouts").iterdir() for _ in path.open())
-    )
     if count < config.batch_size:
         raise ConfigError(
             f"round {number} kept {count} right answers and batch_size is {config.batch_size}; raise prompts or group_size, take "

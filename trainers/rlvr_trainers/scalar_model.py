@@ -28,23 +28,37 @@ def load_scalar_model(path: str | Path, device: torch.device) -> Any:
     from transformers import AutoModelForSequenceClassification
 
     # transformers warns that the head is new; that is what was asked for.
-    with torch.random.fork_rng(devices=[]), _only_errors():
-        try:
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                str(path), num_labels=1, dtype=torch.float32, output_loading_info=True
-            )
-        except (
-            Exception
-        ) as fault:  # a boundary: transformers raises OSError, ValueError, KeyError and others for bad files
-            raise ConfigError(
-                f"{str(path)!r} gives no model with a scalar head ({type(fault).__name__}: {str(fault)[:200]}); name a "
-                "language model or a reward model of a family that transformers can classify sequences with"
-            ) from fault
+    with torch.random.fork_rng(devices=[]), _only_errors(), _explained(path):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            str(path), num_labels=1, dtype=torch.float32, output_loading_info=True
+        )
     head = scalar_head(model)
     if any(name.endswith("score.weight") for name in report["missing_keys"]):
         nn.init.zeros_(head.weight)
     disable_dropout(model)
     return model.to(device)
+
+
+def build_scalar_model(path: str | Path) -> Any:
+    """The model that `load_scalar_model` loads, without its weights: on the device, and with the numbers, of its context."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    with _explained(path):
+        config = AutoConfig.from_pretrained(str(path), num_labels=1)
+        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
+    disable_dropout(model)
+    return model
+
+
+@contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as fault:  # a boundary: transformers raises OSError, ValueError, KeyError and others for bad files
+        raise ConfigError(
+            f"{str(path)!r} gives no model with a scalar head ({type(fault).__name__}: {str(fault)[:200]}); name a "
+            "language model or a reward model of a family that transformers can classify sequences with"
+        ) from fault
 
 
 @contextmanager

@@ -14,24 +14,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Sampling
-from rlvr.generation.loading import load_model, load_tokenizer
+from rlvr.generation.loading import load_tokenizer
 from rlvr.generation.seeds import derive_seed
-from rlvr.generation.transformers import TransformersEngine
 from rlvr.scoring import ScoringPool
 from rlvr.tracking import read_rollouts, rollout_files
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.distributed import open_ranks
+from rlvr_trainers.engines import open_engine
 from rlvr_trainers.evaluation import evaluate
 from rlvr_trainers.learner import Learner, best_device
+from rlvr_trainers.loading import open_model
 from rlvr_trainers.optimizer import OptimizerConfig, ScheduleKind
 from rlvr_trainers.progress import Progress
 from rlvr_trainers.sampler import EnvConfig, TaskSampler, env_mix
 from rlvr_trainers.starting import with_model_folders
 from rlvr_trainers.supervised import open_supervised, resume_point
+from rlvr_trainers.weight_sync import sync_weights
 from rlvr_trainers.worked import Example, worked_examples
 
 
@@ -119,14 +121,10 @@ def train_sft(config: SFTConfig, *, resume: bool = False, quiet: bool = False) -
     """Train, and return the Hugging Face folder of the result. `resume` goes on from the last checkpoint in `out`."""
     if not config.model:
         raise ConfigError("sft needs model = the folder or hub name of the model to start from")
-    config, checkpoint = with_model_folders(config), resume_point(config, resume)
+    ranks = open_ranks()
+    config, checkpoint = with_model_folders(config), resume_point(config.out, resume, ranks)
     tokenizer = load_tokenizer(config.model)
-    if config.rollouts:
-        examples = verified_examples(config)
-    else:
-        mix = env_mix(config.env, config.level, config.knobs, config.envs)
-        count, bare_share = config.examples, config.bare_share
-        examples = worked_examples(mix, tokenizer, count=count, bare_share=bare_share, seed=config.seed)
+    examples = ranks.on_main(lambda: find_examples(config, tokenizer))
     if config.batch_size > len(examples):
         raise ConfigError(
             f"batch_size is {config.batch_size} and there are {len(examples)} examples; an update would repeat some. Lower "
@@ -134,21 +132,28 @@ def train_sft(config: SFTConfig, *, resume: bool = False, quiet: bool = False) -
         )
     device = best_device()
     learner = Learner(
-        load_model(checkpoint or config.model, device, torch.float32),
+        open_model(checkpoint or config.model, ranks, device),
         config.optimizer(),
         total_updates=config.steps,
         token_budget=config.token_budget,
         device=device,
+        ranks=ranks,
     )
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     look = _Look(config, learner, tokenizer) if config.stop_at_accuracy else None
     with (
         open_supervised(
-            config, stage="sft", model=learner.model, optimizer=learner.optimizer, tokenizer=tokenizer, checkpoint=checkpoint
+            config,
+            stage="sft",
+            model=learner.model,
+            optimizer=learner.optimizer,
+            tokenizer=tokenizer,
+            ranks=ranks,
+            checkpoint=checkpoint,
         ) as run,
-        Progress("sft", config.steps, done=run.state.step, quantity="loss", quiet=quiet) as progress,
+        Progress("sft", config.steps, done=run.state.step, quantity="loss", quiet=quiet or not ranks.main) as progress,
         look or nullcontext(),
-    ):  # fmt: skip
+    ):
         for step in run.steps():
             begin = time.perf_counter()
             chosen = draw_examples(examples, config.batch_size, step, config.seed)
@@ -170,6 +175,15 @@ def train_sft(config: SFTConfig, *, resume: bool = False, quiet: bool = False) -
         return run.result()
 
 
+def find_examples(config: SFTConfig, tokenizer: Any) -> list[Example]:
+    """What a run learns. Raises ConfigError if there is nothing."""
+    if config.rollouts:
+        return verified_examples(config)
+    mix = env_mix(config.env, config.level, config.knobs, config.envs)
+    count, bare_share = config.examples, config.bare_share
+    return worked_examples(mix, tokenizer, count=count, bare_share=bare_share, seed=config.seed)
+
+
 def update(learner: Learner, batch: Batch) -> dict[str, float]:
     """One optimizer step on the mean of -log p over the batch's answer tokens."""
     num_tokens = batch.num_answer_tokens
@@ -181,22 +195,41 @@ def update(learner: Learner, batch: Batch) -> dict[str, float]:
 
 
 class _Look:
-    """Samples answers to training tasks on the way, to see how far the cold start has come."""
+    """Samples answers to training tasks on the way, to see how far the cold start has come.
+
+    On several ranks each samples its share of them, from a whole copy of the weights.
+    """
 
     def __init__(self, config: SFTConfig, learner: Learner, tokenizer: Any) -> None:
         self._mix = env_mix(config.env, config.level, config.knobs, config.envs)
         self._tasks = TaskSampler(self._mix, seed=derive_seed("sft look", config.seed)).draw(
             config.accuracy_tasks, step=0
         )
-        self._engine = TransformersEngine.shared(learner.model, tokenizer)
+        self._ranks = learner.spread.ranks
+        self._engine, self._shared = open_engine(
+            "transformers", learner.model, tokenizer, path=config.model, options={}, ranks=self._ranks
+        )
         self._sampling = Sampling(max_tokens=config.max_tokens)
         self._learner, self._seed = learner, config.seed
 
     def accuracy(self) -> float:
         """Share of one sampled answer to each task that is right."""
-        with self._learner.autocast():
+        learner = self._learner
+        sync_weights(
+            self._engine,
+            learner.model,
+            version=learner.optimizer.updates,
+            shared=self._shared,
+            spread=learner.spread,
+        )
+        with learner.autocast():
             return evaluate(
-                self._engine, self._tasks, pool=self._pool, sampling=self._sampling, seed=self._seed
+                self._engine,
+                self._tasks,
+                pool=self._pool,
+                sampling=self._sampling,
+                seed=self._seed,
+                ranks=self._ranks,
             ).accuracy
 
     def __enter__(self) -> Self:

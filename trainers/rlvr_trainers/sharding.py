@@ -7,7 +7,7 @@ agreed on. Gradients are summed, not averaged: each row's share of the loss is d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.distributed import ALONE, Ranks
+from rlvr_trainers.handing_out import hand_out, take_out
 
 T = TypeVar("T")
+Part = TypeVar("Part")
 
 
 class Spread:
@@ -27,11 +29,12 @@ class Spread:
     ) -> None:
         """Shards `model` in place where there are several ranks; each then holds its pieces on `device`.
 
-        With `offload` they lie in main memory, gradients too, and the optimizer works there.
+        Its weights are the first rank's; the others' may lie on the meta device. With `offload` the pieces lie in main memory,
+        gradients too, and the optimizer works there.
         """
         self.ranks = ranks
-        place = device or torch.device("cpu")
-        self._root = shard(model, ranks, place, offload=offload) if ranks.size > 1 else None
+        self._place = device or torch.device("cpu")
+        self._root = shard(model, ranks, self._place, offload=offload) if ranks.size > 1 else None
 
     def run(self, call: Callable[[], T]) -> T:
         """`call()`, in which the model can be used whole. All ranks are in here together, or none is."""
@@ -41,19 +44,31 @@ class Spread:
         return result
 
     def micro_batches(self, batch: Batch, token_budget: int) -> list[tuple[Tensor, bool]]:
-        """This rank's micro-batches as row numbers, and whether they count.
-
-        All ranks get equally many, because FSDP's passes are collective: where one has run out it repeats a short row,
-        whose results are thrown away.
-        """
+        """This rank's micro-batches as row numbers, and whether they count."""
         if self.ranks.size == 1:
             return [(rows, True) for rows in batch.micro_batches(token_budget)]
-        plans = [
-            [rows[part] for part in batch.select(rows).micro_batches(token_budget)] if len(rows) else []
-            for rows in balanced_rows(batch.lengths_B, self.ranks.size)
-        ]
-        mine, filler = plans[self.ranks.rank], torch.argmin(batch.lengths_B)[None]
-        return [(rows, True) for rows in mine] + [(filler, False)] * (max(map(len, plans)) - len(mine))
+
+        def cut(rows: list[int]) -> list[Tensor]:
+            rows_N = torch.tensor(rows)
+            return [rows_N[part] for part in batch.select(rows_N).micro_batches(token_budget)]
+
+        return self.deal(range(batch.num_rows), batch.lengths_B.tolist(), cut)
+
+    def deal(
+        self, items: Sequence[T], lengths: Sequence[int], cut: Callable[[list[T]], list[Part]]
+    ) -> list[tuple[Part, bool]]:
+        """This rank's share of the items, by length, as `cut` parts it; and whether each part counts.
+
+        All ranks get equally many parts, because FSDP's passes are collective: where one has run out it repeats the shortest
+        item, whose results are thrown away.
+        """
+        if self.ranks.size == 1:
+            return [(part, True) for part in cut(list(items))]
+        shares = balanced_rows(torch.tensor(lengths), self.ranks.size)
+        plans = [cut([items[number] for number in share.tolist()]) if len(share) else [] for share in shares]
+        mine, missing = plans[self.ranks.rank], max(map(len, plans)) - len(plans[self.ranks.rank])
+        (filler,) = cut([items[lengths.index(min(lengths))]])
+        return [(part, True) for part in mine] + [(filler, False)] * missing
 
     def per_token(
         self, batch: Batch, compute: Callable[[Batch], Tensor], *, token_budget: int, device: torch.device
@@ -68,7 +83,14 @@ class Spread:
                     result_BT[rows, : values_BT.shape[1]] = values_BT.cpu()
         return self.ranks.sum(result_BT)
 
-    def total(self, shares: dict[str, Tensor]) -> dict[str, float]:
+    def load(self, model: Any, other: Any) -> None:
+        """Give `model`, which is spread here, the weights of another one of its kind, of which the first rank's count."""
+        if self.ranks.size == 1:
+            model.load_state_dict(other.state_dict())
+        else:
+            hand_out(model, take_out(other, self.ranks), self.ranks, self._place)
+
+    def total(self, shares: Mapping[str, Tensor | float]) -> dict[str, float]:
         """Sums over ranks of scalars that every rank has under the same names."""
         if self.ranks.size == 1:
             return {name: float(share) for name, share in shares.items()}
@@ -93,12 +115,15 @@ class _Root(nn.Module):
 
 
 def shard(model: Any, ranks: Ranks, device: torch.device, *, offload: bool = False) -> nn.Module:
-    """Shard a Hugging Face model in place, a group of weights for each layer and one for the rest; returns what runs it."""
+    """Shard a Hugging Face model in place, a group of weights for each layer and one for the rest; returns what runs it.
+
+    The weights are the first rank's, handed out one at a time; no other rank ever holds one whole.
+    """
     from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
 
     mesh = ranks.mesh(device.type)
     policy = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
-    root = _Root(model)
+    root, sources = _Root(model), take_out(model, ranks)
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh, offload_policy=policy)
     # Gathered again in the backward pass: left whole after a forward, its weights would hide the sharded ones.
@@ -107,6 +132,8 @@ def shard(model: Any, ranks: Ranks, device: torch.device, *, offload: bool = Fal
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo cannot scale while it sums
+    root.to_empty(device="cpu" if offload else device)
+    hand_out(model, sources, ranks, device)
     return root
 
 

@@ -1,7 +1,8 @@
 """A stage that learns from fixed examples, while it goes: its run folder, its checkpoints, and how it is taken up again.
 
 Which examples an update sees is a function of the settings and of its number, so weights, optimizer and that number are all
-that a resumed stage needs to go on bit for bit.
+that a resumed stage needs to go on bit for bit. Where torchrun started this process beside others, all of them run the stage:
+they share out the examples of each update, and the first one writes to its folder.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from rlvr_trainers.checkpoint import (
     restore_random_states,
     save_checkpoint,
 )
+from rlvr_trainers.distributed import Ranks
 from rlvr_trainers.optimizer import Optimizer
 from rlvr_trainers.recipe_tables import recipe_toml
+from rlvr_trainers.run_folder import open_folder
 
 
 class SupervisedConfig(Protocol):
@@ -59,6 +62,8 @@ class SupervisedRun:
     model: Any
     optimizer: Optimizer
     tokenizer: Any
+    ranks: Ranks
+    """The processes that train together."""
     saved: Path | None
     """The newest checkpoint."""
 
@@ -77,7 +82,12 @@ class SupervisedRun:
         if ended or step == self.config.steps or (every > 0 and step % every == 0):
             self.state.learner = self.optimizer.state_dict()
             self.saved = save_checkpoint(
-                self.folder.checkpoints, self.state, self.model, self.tokenizer, keep=self.config.keep_checkpoints
+                self.folder.checkpoints,
+                self.state,
+                self.model,
+                self.tokenizer,
+                keep=self.config.keep_checkpoints,
+                ranks=self.ranks,
             )
 
     def result(self) -> Path:
@@ -86,9 +96,9 @@ class SupervisedRun:
         return self.saved
 
 
-def resume_point(config: SupervisedConfig, resume: bool) -> Path | None:
+def resume_point(out: str, resume: bool, ranks: Ranks) -> Path | None:
     """The checkpoint whose weights to go on from; None for a new run."""
-    return latest_checkpoint(Path(config.out)) if resume else None
+    return ranks.on_main(lambda: latest_checkpoint(Path(out))) if resume else None
 
 
 @contextmanager
@@ -99,6 +109,7 @@ def open_supervised(
     model: Any,
     optimizer: Optimizer,
     tokenizer: Any,
+    ranks: Ranks,
     checkpoint: Path | None,
 ) -> Iterator[SupervisedRun]:
     """The run folder of a stage, new or as `checkpoint` left it; closed again at the end.
@@ -106,15 +117,16 @@ def open_supervised(
     `model` has the checkpoint's weights already; the optimizer gets its state here. Raises ConfigError where nothing is left
     to do, CheckpointError for a checkpoint of another model.
     """
-    state = TrainerState() if checkpoint is None else load_state(checkpoint, model)
+    state = TrainerState() if checkpoint is None else load_state(checkpoint, model, ranks)
     if "ended" in state.counters or state.step >= config.steps:
         why = f" ({state.counters['ended']})" if "ended" in state.counters else ""
         raise ConfigError(
             f"the {stage} run in {config.out!r} ended at step {state.step}{why} and steps is {config.steps}: nothing is left "
             "to do. Start from its weights in a new run"
         )
-    folder = RunFolder(
-        config.out,
+    folder = open_folder(
+        Path(config.out),
+        ranks,
         config_toml=recipe_toml(**{stage: config}),
         trackers=config.trackers,
         resume=checkpoint is not None,
@@ -129,6 +141,7 @@ def open_supervised(
                     f"the state in {str(checkpoint)!r} does not fit this run ({fault}); resume with the config in the run folder"
                 ) from fault
             folder.forget_after(state.step)
-        yield SupervisedRun(config, folder, state, model, optimizer, tokenizer, checkpoint)
+        with ranks.together():
+            yield SupervisedRun(config, folder, state, model, optimizer, tokenizer, ranks, checkpoint)
     finally:
         folder.close()
