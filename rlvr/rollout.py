@@ -185,7 +185,7 @@ class _Play:
         texts = turn_texts(self._engine.tokenizer, completions)
         judged: list[_Episode] = []
         for episode, completion, text in zip(episodes, completions, texts, strict=True):
-            if not 0 <= completion.weight_version <= newest:
+            if completion.finish_reason != "abort" and not 0 <= completion.weight_version <= newest:
                 raise StaleWeightsError(
                     f"a completion names weight version {completion.weight_version}; the engine has been given none "
                     f"above {newest}. The rollout is refused: nobody knows which weights sampled it."
@@ -202,10 +202,14 @@ class _Play:
         own = "group" if len(first.texts) == 0 else first.sample
         seed = derive_seed("rollout", self._seed, first.task.id, first.occurrence, own, len(first.texts))
         room = self._context - len(first.buffer)
-        return Request(first.buffer.ids, seed, len(episodes), min(self._sampling.max_tokens, room))
+        # All episodes of a group go on from one prompt, and each of them from its own first turn.
+        conversation = f"{self._seed}/{first.task.id}/{first.occurrence}" if first.turns_left else ""
+        limit = min(self._sampling.max_tokens, room)
+        return Request(first.buffer.ids, seed, len(episodes), limit, conversation)
 
     def _take(self, episode: _Episode, completion: Completion, text: str, judged: list[_Episode]) -> None:
-        episode.buffer.append_sampled(completion)
+        if completion.token_ids or completion.finish_reason != "abort":
+            episode.buffer.append_sampled(completion)
         episode.texts.append(text)
         episode.conversation.speak(text)
         if completion.finish_reason == "abort":

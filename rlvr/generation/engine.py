@@ -60,6 +60,8 @@ class Request:
     """Independent answers."""
     max_tokens: int | None = None
     """A tighter limit than the sampling's, where an episode's budget is nearly spent."""
+    conversation: str = ""
+    """Requests that name the same one begin with the same tokens, so that who answered the first has them cached."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Completion:
     """One sampled continuation."""
 
     token_ids: list[int]
-    """What was sampled, end token included; never empty."""
+    """What was sampled, end token included; empty only if it was aborted before its first token."""
     logprobs: list[float]
     """Natural logarithm of each token's probability in the distribution it was drawn from; as long as `token_ids`."""
     finish_reason: FinishReason

@@ -23,9 +23,15 @@ from rlvr.generation.engine import Completion, Engine, Request, Sampling
 from rlvr.generation.proof import TOLERANCE_NATS, difference, probe_tokens
 from rlvr.generation.vllm_support import digest_of
 from rlvr.generation.weight_files import WeightFiles
+from rlvr.generation.weight_gate import WeightGate
 
 ATTEMPTS = 3
 """Replicas that may fail on one request before it is the request's fault."""
+PREFIX_IS_WORTH = 16
+"""Answers that a replica may have under way more than the least busy one, and still get the next turn of a conversation whose
+prefix it has cached: so many more make its steps slower by less than computing the prefix again elsewhere takes."""
+REMEMBERED = 1 << 16
+"""Conversations of which it is known where they began."""
 OPENINGS = 3
 """Times in a row that a replica may fail to come back before it is given up."""
 
@@ -34,6 +40,9 @@ class Replica(Engine, Protocol):
     """An engine that can be asked whether it lives, and answers from several threads at once."""
 
     dtype: torch.dtype
+
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int, *, keep_cache: bool = False) -> None:
+        """As every engine; with `keep_cache` what is running goes on from the key-value cache of the old weights."""
 
     def healthy(self, timeout_s: float) -> bool:
         """Whether it answers within `timeout_s`."""
@@ -76,7 +85,8 @@ class ReplicatedEngine:
     ) -> None:
         """Open all replicas, at the same time; `open_replica(number)` gives one, and is called again after it died.
 
-        A replica gets at most `requests_each` requests at a time, the least busy one first. Every `health_every_s` seconds
+        A replica gets at most `requests_each` requests at a time, the least busy one first; a later turn goes to where its
+        conversation began, if `PREFIX_IS_WORTH` it. Every `health_every_s` seconds
         all are asked whether they live; one that does not say so within `health_timeout_s` is replaced. The
         current weights are kept in `transfer_folder`, which needs room for one copy of the model.
         Raises ConfigError for settings that cannot be, whatever `open_replica` raises, and StaleWeightsError if the replicas
@@ -92,11 +102,13 @@ class ReplicatedEngine:
         self._pause_s = reopen_pause_s
         self._places = [_Place(number) for number in range(replicas)]
         self._waiting: deque[_Job] = deque()
+        self._homes: dict[str, _Place] = {}
+        """Where each conversation began, the oldest first."""
         self._changed = threading.Condition()
         self._syncing = threading.RLock()
         """Held while weights change: a replica that comes back meanwhile gets the new ones."""
         self._files: WeightFiles | None = None
-        self._half_loaded = ""
+        self._gate = WeightGate("the replicas hold")
         self._closing = threading.Event()
         self.weight_version = 0
         self.num_restarts = 0
@@ -122,11 +134,12 @@ class ReplicatedEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         """`n` completions for each request, in order.
 
+        May be called while another thread loads weights: what is not under way by then waits until they have arrived.
+        Answers that were cut off because an update failed have `finish_reason == "abort"`, and may be empty.
         Raises EngineError if a request cannot be answered, if `ATTEMPTS` replicas failed on one, if no replica is left, or
         if the last `load_weights` failed.
         """
-        if self._half_loaded:
-            raise EngineError(f"the replicas hold half-loaded weights ({self._half_loaded}); load a complete set first")
+        ticket = self._gate.enter()
         jobs = [_Job(request, sampling) for request in requests]
         with self._changed:
             if self._closing.is_set():
@@ -134,7 +147,7 @@ class ReplicatedEngine:
             self._waiting.extend(jobs)
             self._assign()
         try:
-            return [job.answer.result() for job in jobs]
+            return [self._gate.leave(ticket, job.answer.result()) for job in jobs]
         except BaseException:
             with self._changed:
                 for job in jobs:
@@ -142,28 +155,29 @@ class ReplicatedEngine:
                 self._waiting = deque(job for job in self._waiting if not job.answer.cancelled())
             raise
 
-    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int) -> None:
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int, *, keep_cache: bool = False) -> None:
         """Serve these weights everywhere from now on, under this version.
 
-        The stream is read once, into files that every replica loads and that one which comes back later will load. Raises
+        The stream is read once, into files that every replica loads and that one which comes back later will load. Requests
+        that are running go on with the new weights, each replica's as soon as it has them; `keep_cache` is for them. Raises
         EngineError on an unknown name, a wrong shape, a missing weight or if no replica is left, StaleWeightsError if the
         replicas then disagree; nothing is generated until a complete set has been loaded.
         """
         self._wait_for_one()
-        with self._syncing:
-            self._half_loaded = f"version {version} did not arrive completely"
+        with self._syncing, self._gate.update(version):
             if self._files is not None:
                 self._files.delete()  # first, so that one copy of the model is held and not two
             self._files = None
             files = WeightFiles.write(named_tensors, self._folder)
             try:
-                self._load_everywhere(files, version)
+                self._load_everywhere(files, version, keep_cache)
             except BaseException:
                 files.delete()
                 raise
             self._files, self.weight_version = files, version
             self._expected = self.forced_logprobs(self._probe)
-            self._half_loaded = ""
+            with self._changed:
+                self._homes.clear()  # what was cached there is of the weights before
 
     def fingerprint(self) -> str:
         """A digest of what the first replica says about fixed tokens."""
@@ -250,8 +264,8 @@ class ReplicatedEngine:
             free = [p for p in self._places if p.engine is not None and len(p.jobs) < self._requests_each]
             if not free:
                 break
-            place = min(free, key=lambda place: sum(job.request.n for job in place.jobs))
             job = self._waiting.popleft()
+            place = self._place_for(job.request, free)
             place.jobs.add(job)
             assert place.engine is not None
             assert place.threads is not None
@@ -260,6 +274,16 @@ class ReplicatedEngine:
             fault = self._nobody()
             while self._waiting:
                 _settle(self._waiting.popleft(), fault)
+
+    def _place_for(self, request: Request, free: Sequence[_Place]) -> _Place:
+        """The least busy one, or the one where the conversation began. Called with the lock held."""
+        least = min(free, key=_num_answers)
+        if not request.conversation:
+            return least
+        home = self._homes.setdefault(request.conversation, least)
+        if len(self._homes) > REMEMBERED:
+            del self._homes[next(iter(self._homes))]
+        return home if home in free and _num_answers(home) <= _num_answers(least) + PREFIX_IS_WORTH else least
 
     def _answer(self, place: _Place, engine: Replica, jobs: set[_Job], job: _Job) -> None:
         """One request on one replica. `jobs` are those of this engine: one that left them has been given to another."""
@@ -304,6 +328,7 @@ class ReplicatedEngine:
                 return
             place.engine, place.fault = None, fault
             lost, place.jobs = place.jobs, set()
+            self._homes = {name: home for name, home in self._homes.items() if home is not place}
             unfinished = [job for job in lost if not job.answer.done()]
             lost.clear()
             for job in unfinished:
@@ -329,7 +354,7 @@ class ReplicatedEngine:
                     if self._files is not None:
                         engine.load_weights(self._files, self.weight_version)
                     served = engine.forced_logprobs(self._probe)
-                    if not self._half_loaded:
+                    if not self._gate.fault:
                         self._compare(self._expected, served, f"replica {place.number}, restarted, and the others")
                     with self._changed:
                         if not self._closing.is_set():
@@ -345,11 +370,13 @@ class ReplicatedEngine:
             self._assign()
             self._changed.notify_all()
 
-    def _load_everywhere(self, files: WeightFiles, version: int) -> None:
+    def _load_everywhere(self, files: WeightFiles, version: int, keep_cache: bool) -> None:
         """Every replica at the same time. One that dies over it is replaced, and then loads them too."""
         serving = self._serving()
         with ThreadPoolExecutor(max(1, len(serving))) as threads:
-            loads = [threads.submit(engine.load_weights, files, version) for _, engine in serving]
+            loads = [
+                threads.submit(engine.load_weights, files, version, keep_cache=keep_cache) for _, engine in serving
+            ]
         loaded = 0
         for (place, engine), load in zip(serving, loads, strict=True):
             fault = load.exception()
@@ -383,6 +410,11 @@ class ReplicatedEngine:
             for place, engine in self._serving():
                 if not engine.healthy(self._health_timeout_s):
                     self._lose(place, engine, f"it did not answer within {self._health_timeout_s:g} s")
+
+
+def _num_answers(place: _Place) -> int:
+    """Answers it has under way."""
+    return sum(job.request.n for job in place.jobs)
 
 
 def _settle(job: _Job, outcome: list[Completion] | Exception) -> None:

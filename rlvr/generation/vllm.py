@@ -89,6 +89,8 @@ class VLLMEngine:
                     max_num_seqs=max_num_seqs,
                     tensor_parallel_size=tensor_parallel_size,
                     enforce_eager=not on_gpu,
+                    # On a CPU vLLM 0.32 dies when a prompt with a seed is read in several parts.
+                    enable_chunked_prefill=on_gpu,
                     enable_sleep_mode=on_gpu,
                     enable_prefix_caching=True,
                     seed=0,

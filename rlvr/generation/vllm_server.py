@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from rlvr.generation.proof import probe_tokens
 from rlvr.generation.vllm_process import ServerProcess
 from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weight_files import WeightFiles, buckets, write_bucket
+from rlvr.generation.weight_gate import WeightGate
 from rlvr.generation.weights import WeightShapes
 
 _CONNECTIONS = 64
@@ -65,7 +67,8 @@ class VLLMServerEngine:
         self._end_ids = end_ids(path, self.tokenizer)
         self._shapes = WeightShapes.of_config(config)
         self._folder = str(transfer_folder)
-        self._half_loaded = ""
+        self._gate = WeightGate("the server holds")
+        self._salt = secrets.token_hex(8)
         self.dtype = support.serving_dtype(config, dtype)
         # Some more than there are threads, so that a question about its health need not wait for an answer to end.
         limits = httpx.Limits(max_connections=_CONNECTIONS + 8, max_keepalive_connections=_CONNECTIONS)
@@ -122,6 +125,7 @@ class VLLMServerEngine:
             "--max-num-seqs": str(max_num_seqs),
             "--tensor-parallel-size": str(tensor_parallel_size),
             "--logprobs-mode": "processed_logprobs",
+            "--scheduling-policy": "priority",
             "--seed": "0",
             "--weight-transfer-config": json.dumps({"backend": support.BACKEND}),
             "--worker-extension-cls": support.WORKER_EXTENSION,
@@ -134,7 +138,8 @@ class VLLMServerEngine:
                 if kv_cache_memory_mb
                 else support.kv_cache_bytes(config, length, max_num_seqs, served.itemsize)
             )
-        switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager"])]
+        # On a CPU vLLM 0.32 dies when a prompt with a seed is read in several parts (`CPU Generator does not use offset`).
+        switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager", "--no-enable-chunked-prefill"])]
         server = ServerProcess(path, [text for pair in flags.items() for text in pair] + switches, gpus)
         try:
             server.wait_until_healthy(start_timeout_s)
@@ -148,57 +153,60 @@ class VLLMServerEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         """`n` completions for each request, in order; the answers to one request are asked for together.
 
+        May be called while another thread loads weights: what is not under way by then waits until they have arrived.
+        Answers that were cut off because an update failed have `finish_reason == "abort"`, and may be empty.
         Raises EngineError if a prompt cannot be answered, if the server fails or has died, or if the last `load_weights`
         failed.
         """
-        if self._half_loaded:
-            raise EngineError(f"the server holds half-loaded weights ({self._half_loaded}); load a complete set first")
         bodies = []
         for request in requests:
             limit = answer_limit(request, sampling, self._vocabulary, self.max_model_len)
             settings = support.sampling_settings(request, sampling, limit, self._end_ids)
             bodies.append({"token_ids": list(request.prompt_ids), "sampling_params": settings})
-        futures = [self._threads.submit(self._post, "/inference/v1/generate", **body) for body in bodies]
+        futures = [self._threads.submit(self._answers_to, body) for body in bodies]
         try:
-            replies = [future.result() for future in futures]
+            groups = [future.result() for future in futures]
         except BaseException:
             for future in futures:
                 future.cancel()
             raise
-        answers = []
-        for request, reply in zip(requests, replies, strict=True):
-            group = [
-                _completion(choice) for choice in sorted(reply["choices"], key=lambda choice: int(choice["index"]))
-            ]
-            answers.append(group * request.n if sampling.temperature == 0 else group)
-        return answers
+        return [
+            group * request.n if sampling.temperature == 0 else group
+            for request, group in zip(requests, groups, strict=True)
+        ]
 
-    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int) -> None:
+    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int, *, keep_cache: bool = False) -> None:
         """Serve these weights, one for each name of the model in transformers, under this version.
 
-        Requests that are running are held, go on with the new weights, and have their key-value cache computed again.
-        Raises EngineError on an unknown name, a wrong shape, a missing weight or a server that fails; the engine then
-        refuses to generate until a complete set has been loaded.
+        Requests that are running are held and go on with the new weights. Their key-value cache is computed again, so that
+        every token after the change is the new weights' own; with `keep_cache` they go on from the old weights' cache, which
+        costs nothing. A request that begins afterwards reads no cache of old weights either way.
+        Raises EngineError on an unknown name, a wrong shape, a missing weight or a server that fails; requests that were
+        running are then aborted, and the engine refuses to generate until a complete set has been loaded.
         """
-        self._half_loaded = f"version {version} did not arrive completely"
-        self._post("/pause?mode=keep")
-        try:
-            self._post("/start_weight_update")
-            for path in self._files(named_tensors):
-                self._post("/update_weights", update_info={"path": path})
-            self._post("/finish_weight_update", weight_version=str(version))
-            # Without reset_running_requests vLLM keeps the old cache of whatever is running, and does not say so.
-            self._post("/reset_prefix_cache?reset_running_requests=true")
-        except BaseException:
-            self._abandon_update()
-            raise
-        finally:
-            self._post("/resume")
-        served = self._get("/weight_info").get("weight_version")
-        if support.version_number(served) != version:
-            raise EngineError(f"the server {self._url} names weight version {served!r} after it was given {version}")
-        self._half_loaded = ""
-        self.weight_version = version
+        with self._gate.update(version):
+            # vLLM keeps the cache of each salt to itself: the old weights' stays until it is pushed out, and is not found.
+            self._salt = secrets.token_hex(8)
+            self._post(f"/pause?mode=keep&clear_cache={'false' if keep_cache else 'true'}")
+            try:
+                self._post("/start_weight_update")
+                for path in self._files(named_tensors):
+                    self._post("/update_weights", update_info={"path": path})
+                self._post("/finish_weight_update", weight_version=str(version))
+                if not keep_cache:
+                    # Without reset_running_requests vLLM keeps the old cache of whatever is running, and does not say so.
+                    self._post("/reset_prefix_cache?reset_running_requests=true")
+            except BaseException:
+                self._abandon_update()
+                raise
+            finally:
+                self._post("/resume")
+            served = self._get("/weight_info").get("weight_version")
+            if support.version_number(served) != version:
+                raise EngineError(
+                    f"the server {self._url} names weight version {served!r} after it was given {version}"
+                )
+            self.weight_version = version
 
     def fingerprint(self) -> str:
         """A digest of what the server says about fixed tokens."""
@@ -206,7 +214,8 @@ class VLLMServerEngine:
 
     def forced_logprobs(self, token_ids: Sequence[int]) -> list[float]:
         """Log-probability at temperature 1, in nats, of each given token after the first."""
-        body = {"token_ids": list(token_ids), "sampling_params": support.probe_settings()}
+        # Before all answers that wait for a place, or the proof of new weights would wait for them.
+        body = {"token_ids": list(token_ids), "sampling_params": support.probe_settings(), "priority": -1}
         places = self._post("/inference/v1/generate", **body)["prompt_logprobs"]
         return [place[str(token)]["logprob"] for place, token in zip(places[1:], token_ids[1:], strict=True)]
 
@@ -227,6 +236,13 @@ class VLLMServerEngine:
         self._client.close()
         if self._server is not None:
             self._server.stop()
+
+    def _answers_to(self, body: dict[str, Any]) -> list[Completion]:
+        """What the server answers to one request, by weights that arrived completely."""
+        ticket = self._gate.enter()
+        reply = self._post("/inference/v1/generate", cache_salt=self._salt, **body)
+        choices = sorted(reply["choices"], key=lambda choice: int(choice["index"]))
+        return self._gate.leave(ticket, [_completion(choice) for choice in choices])
 
     def _abandon_update(self) -> None:
         """Nothing may be finished with half-loaded weights, and the next update must be able to start."""

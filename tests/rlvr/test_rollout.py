@@ -228,6 +228,31 @@ def test_an_aborted_turn_is_no_answer(pool: ScoringPool) -> None:
     assert trajectory.faulty
 
 
+def test_a_turn_that_was_aborted_before_its_first_token_is_no_answer_either(pool: ScoringPool) -> None:
+    class Aborting(ScriptedEngine):
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+            return [[Completion([], [], "abort", 0)] * request.n for request in requests]
+
+    [[trajectory, _]] = play(Aborting(["x"]), rlvr.tasks("rollouttest/add-v0", n=1), pool)
+    assert trajectory.faulty
+    assert trajectory.num_sampled == 0
+
+
+def test_only_the_turns_of_one_task_are_one_conversation(pool: ScoringPool) -> None:
+    class Noting(ScriptedEngine):
+        def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
+            named.extend(request.conversation for request in requests)
+            return super().generate(requests, sampling)
+
+    named: list[str] = []
+    play(Noting(["yes"]), rlvr.tasks("rollouttest/talk-v0", n=2, length=3), pool)
+    assert len(named) == 2 + 4 + 4  # a first turn is one request for its whole group
+    assert len(set(named)) == 2
+    named.clear()
+    play(Noting(["1"]), rlvr.tasks("rollouttest/add-v0", n=2), pool)
+    assert named == ["", ""]
+
+
 def test_an_engine_that_loses_answers_is_an_error(pool: ScoringPool) -> None:
     class Losing(ScriptedEngine):
         def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:

@@ -60,6 +60,9 @@ def _original_weights_afterwards(engine: Engine, model: Any) -> Iterator[None]:
 class _Replica(TransformersEngine):
     dtype = torch.float32
 
+    def load_weights(self, named_tensors: Any, version: int, *, keep_cache: bool = False) -> None:
+        super().load_weights(named_tensors, version)
+
     def healthy(self, timeout_s: float) -> bool:
         return True
 
@@ -256,6 +259,12 @@ def test_prompts_that_cannot_be_answered_are_errors(engine: Engine, tokenizer: A
 def test_an_answer_ends_where_the_model_ends(engine: Engine) -> None:
     [[completion]] = engine.generate([Request([5] * (engine.max_model_len - 3), seed=0)], Sampling(max_tokens=50))
     assert len(completion.token_ids) <= 3
+
+
+def test_more_prompts_than_fit_into_one_step_are_answered_too(engine: Engine, model: Any) -> None:
+    requests = [Request([5 + (seed + place) % 40 for place in range(400)], seed=seed) for seed in range(12)]
+    answers = engine.generate(requests, Sampling(max_tokens=3))
+    assert_agrees(model, requests, answers, temperature=1.0)
 
 
 def test_no_global_random_state_is_moved(engine: Engine, tokenizer: Any) -> None:

@@ -33,18 +33,20 @@ class Mortal(TransformersEngine):
         self.dies_after = 10**9
         self.hangs = threading.Event()
         self.answered = 0
-        self._one_at_a_time = threading.Lock()
+        self.conversations: list[str] = []
+        self.one_at_a_time = threading.Lock()
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
-        with self._one_at_a_time:
+        with self.one_at_a_time:
             while self.hangs.is_set():
                 time.sleep(0.01)
             if not self.healthy(1.0):
                 raise EngineError("this replica was killed")
             self.answered += len(requests)
+            self.conversations += [request.conversation for request in requests]
             return super().generate(requests, sampling)
 
-    def load_weights(self, named_tensors: Any, version: int) -> None:
+    def load_weights(self, named_tensors: Any, version: int, *, keep_cache: bool = False) -> None:
         if not self.healthy(1.0):
             raise EngineError("this replica was killed")
         super().load_weights(named_tensors, version)
@@ -282,6 +284,88 @@ def test_weight_files_hold_a_tied_weight_once_and_are_gone_when_a_disk_is_full(m
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(EngineError, match=r"could not be written to .*nowhere.*transfer_folder"):
         WeightFiles.write(model.named_parameters(), tmp_path / "nowhere")
+
+
+def turns(tokenizer: Any, *names: str, n: int = 1) -> list[Request]:
+    return [Request(tokenizer.encode(f"{name}="), seed=1, n=n, conversation=name) for name in names]
+
+
+def test_a_later_turn_goes_to_the_replica_where_its_conversation_began(two: Any, farm: Farm, tokenizer: Any) -> None:
+    two.generate(turns(tokenizer, "a", "b", "c", "d"), SAMPLING)
+    first, second = (set(farm.engines[number][0].conversations) for number in (0, 1))
+    assert (len(first), len(second)) == (2, 2)
+    for order in ("acbd", "dcba", "bdac"):
+        two.generate(turns(tokenizer, *order), SAMPLING)
+    assert set(farm.engines[0][0].conversations) == first
+    assert set(farm.engines[1][0].conversations) == second
+
+
+def test_a_later_turn_does_not_wait_for_a_replica_that_is_much_busier(two: Any, farm: Farm, tokenizer: Any) -> None:
+    [home], [other] = farm.engines[0], farm.engines[1]
+    two.generate(turns(tokenizer, "a"), SAMPLING)
+    assert home.conversations == ["a"]
+    threads = []
+    with home.one_at_a_time:
+        for name, n in (("b", 16), ("a", 1), ("a", 1)):  # the last one finds 17 answers more there than elsewhere
+            threads.append(threading.Thread(target=two.generate, args=(turns(tokenizer, name, n=n), SAMPLING)))
+            threads[-1].start()
+            until(lambda: sum(len(place.jobs) for place in two._places) + other.answered == len(threads))
+        until(lambda: other.answered == 1)
+        assert home.answered == 1
+    for thread in threads:
+        thread.join(10)
+    assert other.conversations == ["a"]
+    assert sorted(home.conversations) == ["a", "a", "b"]
+
+
+def test_a_conversation_begins_again_elsewhere_when_its_replica_is_lost_or_its_weights_are(
+    two: Any, farm: Farm, model: Any, tokenizer: Any
+) -> None:
+    two.generate(turns(tokenizer, "a"), SAMPLING)
+    farm.may_open.clear()
+    farm.engines[0][0].dies_after = 0
+    two.generate(turns(tokenizer, "a"), SAMPLING)
+    farm.may_open.set()
+    until(lambda: two.num_serving == 2)
+    two.generate(turns(tokenizer, "a"), SAMPLING)
+    assert farm.engines[1][0].conversations == ["a", "a"]
+    two.load_weights(model.named_parameters(), 1)
+    two.generate(turns(tokenizer, "a"), SAMPLING)
+    assert farm.engines[0][1].conversations == ["a"]
+
+
+def test_only_so_many_conversations_are_remembered(two: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlvr.generation.replicas.REMEMBERED", 3)
+    two.generate(turns(tokenizer, *"abcdefgh"), SAMPLING)
+    assert list(two._homes) == ["f", "g", "h"]
+
+
+def test_a_request_that_comes_while_weights_arrive_is_answered_by_them(
+    two: Any, model: Any, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    other = moved(model)
+    half, go_on = threading.Event(), threading.Event()
+
+    def weights() -> Any:
+        for number, pair in enumerate(other.named_parameters()):
+            if number == 5:
+                half.set()
+                assert go_on.wait(20)
+            yield pair
+
+    loading = threading.Thread(target=two.load_weights, args=(weights(), 3))
+    loading.start()
+    assert half.wait(20)
+    answers: list[Any] = []
+    asking = threading.Thread(target=lambda: answers.extend(two.generate(requests, SAMPLING)))
+    asking.start()
+    asking.join(0.3)
+    assert asking.is_alive()
+    go_on.set()
+    asking.join(20)
+    loading.join(20)
+    assert {completion.weight_version for group in answers for completion in group} == {3}
+    assert tokens(answers) != expected
 
 
 def test_replicas_take_the_last_gpus_and_leave_the_learner_one() -> None:
