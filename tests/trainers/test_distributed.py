@@ -367,6 +367,76 @@ def test_a_killed_rank_is_one_error_and_the_run_goes_on_from_its_checkpoint(tmp_
     assert again.stderr.count("holds a run already") == 1
 
 
+def start_node(recipe: Path, out: Path, port: int, *words: str) -> subprocess.Popen[str]:
+    """One of two machines, each with one rank: `rlvr train` as it is given on both of them."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rlvr", "train", str(recipe), f"out={json.dumps(str(out))}", *words,
+         "--nproc", "1", "--nodes", "2", "--rendezvous", f"127.0.0.1:{port}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def kill_node(launcher: subprocess.Popen[str]) -> None:
+    """What a machine that loses its power does to the processes on it."""
+    launcher.kill()
+    for rank in rank_processes(launcher.pid).values():
+        os.killpg(rank, signal.SIGKILL)  # the launcher gives each rank a group of its own
+
+
+FEW_STEPS = ("grpo.steps=4", "grpo.entropy_coef=0.1", "grpo.learning_rate=1e-3", "grpo.checkpoint_every=0")
+
+
+@pytest.mark.slow
+def test_a_run_on_two_machines_is_the_run_on_one(tmp_path):
+    recipe, port = tmp_path / "recipe.toml", free_port()
+    recipe.write_text(RECIPE)
+    nodes = [start_node(recipe, tmp_path / "two", port, *FEW_STEPS) for _ in range(2)]
+    try:
+        replies = [node.communicate(timeout=300) for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0], replies
+    assert sorted(f"model: {weights(tmp_path / 'two').parent}" in said for said, _ in replies) == [False, True]
+    alone = subprocess.run(
+        [sys.executable, "-m", "rlvr", "train", str(recipe), f"out={json.dumps(str(tmp_path / 'one'))}", *FEW_STEPS],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    assert apart(weights(tmp_path / "one"), weights(tmp_path / "two")) < TOLERANCE
+    assert apart(weights(tmp_path / "one" / "sft"), weights(tmp_path / "one")) > 100 * TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_machine_that_is_lost_is_one_error_on_the_other_and_the_run_goes_on_without_it(tmp_path, lost):
+    recipe, out, port = tmp_path / "recipe.toml", tmp_path / "run", free_port()
+    recipe.write_text(RECIPE)
+    nodes = [start_node(recipe, out, port) for _ in range(2)]
+    try:
+        deadline = time.monotonic() + 240
+        while len(list_checkpoints(out / "checkpoints")) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        by_rank = {rank: node for node in nodes for rank in rank_processes(node.pid)}
+        kill_node(by_rank[lost])
+        _, errors = by_rank[1 - lost].communicate(timeout=120)
+    finally:
+        for node in nodes:
+            kill_node(node)
+    assert by_rank[1 - lost].returncode == 1, errors
+    said = [line for line in errors.splitlines() if not line.startswith(("sft ", "grpo ", "engine: "))]
+    assert len(said) == 1, errors
+    assert said[0].startswith("rlvr: RankError: a rank on another machine was killed or failed")
+    done = len(read_metrics(out)) - 1  # the last step may have been cut off before its checkpoint
+    resumed = subprocess.run(
+        [sys.executable, "-m", "rlvr", "train", "--resume", str(out), f"grpo.steps={done + 3}"],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert [row["step"] for row in read_metrics(out)] == list(range(1, done + 4))
+
+
 def test_several_machines_need_a_place_to_meet():
     with pytest.raises(ConfigError, match="--rendezvous HOST:PORT"):
         launch(["train"], nproc=1, nodes=2)

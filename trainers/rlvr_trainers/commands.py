@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ def train(
     Example: rlvr train trainers/recipes/quickstart.toml seed=1 grpo.steps=50
     """
     if nproc > 1 or nodes > 1:
+        # Else PyTorch prints two pages where a machine is lost. It is read when torch is imported.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from rlvr_trainers.launch import launch, train_arguments
 
         arguments = train_arguments(recipe, words or [], resume=resume, replay=replay, quiet=quiet, as_json=as_json)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
@@ -18,9 +19,13 @@ from rlvr.errors import ConfigError, RlvrError
 from rlvr_trainers.distributed import RankError, Ranks, close_ranks, open_ranks
 
 OURS = "RLVR_LAUNCHED"
-"""Set for ranks that this launcher started."""
+"""Names, for ranks that this launcher started, the file that they leave to say that they did."""
 LOST = 75
 """Exit code of a rank that has lost another one."""
+ADVICE = (
+    "The checkpoints are intact: give --resume and the run folder to go on from the last one, with as many processes as you "
+    "like"
+)
 
 
 def train_arguments(
@@ -71,7 +76,9 @@ def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: 
         max_restarts=0,
         monitor_interval=0.2,
     )
-    os.environ[OURS] = "1"
+    folder = TemporaryDirectory(prefix="rlvr-launch-")
+    started = Path(folder.name) / "started"
+    os.environ[OURS] = str(started)
     try:
         elastic_launch(config, sys.executable)("-m", "rlvr", *arguments)
     except ChildFailedError as fault:
@@ -80,10 +87,14 @@ def launch(arguments: Sequence[str], *, nproc: int, nodes: int = 1, rendezvous: 
         print("rlvr: interrupted", file=sys.stderr)
         return INTERRUPTED
     except RendezvousError as fault:
+        if started.exists():  # they had met, and now the machine where they did is gone
+            raise _lost_machine() from fault
         raise ConfigError(
             f"the machines did not meet at {rendezvous!r} ({type(fault).__name__}: {str(fault).splitlines()[0][:200]}); name a "
             "host and a free port of one of them, and start the same command on all of them"
         ) from fault
+    finally:
+        folder.cleanup()
     return 0
 
 
@@ -92,21 +103,21 @@ def _verdict(failures: list[tuple[Any, Any]], size: int) -> int:
 
     The launcher itself ends the others by SIGTERM, and those that notice first say nothing and end with `LOST`.
     """
-    advice = (
-        "The checkpoints are intact: give --resume and the run folder to go on from the last one, with as many processes as "
-        "you like"
-    )
     for rank, failure in failures:
         if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
             name = signal.Signals(-failure.exitcode).name
             raise RankError(
                 f"rank {rank} of {size} (process {failure.pid}) was killed by {name}, and the others were stopped; its machine "
-                f"may have run out of memory. {advice}"
+                f"may have run out of memory. {ADVICE}"
             )
     codes = {failure.exitcode for _, failure in failures if failure.exitcode > 0}
     if codes == {LOST}:
-        raise RankError(f"a rank on another machine was killed or failed, and those here were stopped. {advice}")
+        raise _lost_machine()
     return max(codes - {LOST}, default=FAILED)
+
+
+def _lost_machine() -> RankError:
+    return RankError(f"a rank on another machine was killed or failed, and those here were stopped. {ADVICE}")
 
 
 @contextmanager
@@ -114,6 +125,8 @@ def one_voice() -> Iterator[Ranks]:
     """This process among the ranks it was launched with. What several of them fail of is said by the first that does."""
     try:
         ranks = open_ranks()
+        if OURS in os.environ:
+            Path(os.environ[OURS]).touch()
         with ranks.together():
             yield ranks
     except KeyboardInterrupt:
