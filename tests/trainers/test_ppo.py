@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.generation.loading import load_model
+from rlvr.score import Score
+from rlvr.task import Task
 from rlvr.tracking import read_metrics, read_rollouts, rollout_files
+from rlvr.trajectory import Trajectory
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import STATE_FILE, list_checkpoints
@@ -21,6 +24,7 @@ from rlvr_trainers.kl_control import KLController
 from rlvr_trainers.policy import Policy
 from rlvr_trainers.ppo import PPOConfig, train_ppo
 from rlvr_trainers.scalar_model import load_scalar_model
+from rlvr_trainers.step_rewards import process_advantages
 
 
 def small(model: Path, env: str, out: Path, **settings) -> PPOConfig:
@@ -251,10 +255,60 @@ def test_settings_that_cannot_work_are_refused_before_anything_starts(settings, 
         PPOConfig(model="m", env="e/e-v0", **settings)
 
 
+def test_groups_can_be_compared_step_by_step(tiny_model, even_length, tmp_path, reward_model):
+    def run(name: str, **settings):
+        config = GRPOConfig(
+            model=str(tiny_model), env=even_length, out=str(tmp_path / name), steps=1, prompts_per_step=4, group_size=4,
+            max_tokens=4, scoring_workers=1, learning_rate=1e-3, reward_model=str(reward_model), step_separator="a", **settings,
+        )  # fmt: skip
+        return weights(train_grpo(config, quiet=True).model)
+
+    outcome, both, again = run("outcome"), run("both", process_weight=0.5), run("again", process_weight=0.5)
+    assert same(both, again)
+    assert not same(outcome, both)
+    episodes = [list(read_rollouts(*rollout_files(tmp_path / name).values())) for name in ("outcome", "both")]
+    assert [t.token_ids for t in episodes[0]] == [t.token_ids for t in episodes[1]]
+
+
+def test_steps_are_compared_with_those_of_all_answers_to_the_task_in_the_rows_that_are_trained():
+    def answer(length: int, finish: str = "stop") -> Trajectory:
+        score = Score.failure("no verdict") if finish == "fault" else Score(1.0)
+        mask = [False] + [True] * (length - 1)
+        return Trajectory(
+            Task("q"), [5] * length, mask, [0.0] * length, score, finish, 0, 1, ["a"], [], 0, 0, 1
+        )  # fmt: skip
+
+    groups = [
+        [answer(4), answer(6, "length"), answer(2, "fault")],
+        [answer(3), answer(3)],
+        [answer(2), answer(5, "fault"), answer(2, "fault")],
+    ]
+
+    def steps(rows):
+        assert [len(row.token_ids) for row in rows] == [4, 6, 3, 3, 2]
+        rewards_BT, ends_BT = torch.zeros(5, 6), torch.zeros(5, 6, dtype=torch.bool)
+        # Task 1: rewards 1 and 0, and 2 in the answer that was cut off: mean 1, deviation 1, normalised 0, -1, +1.
+        # Task 2: 5 and 1: mean 3, deviation sqrt 8, normalised +-1 / sqrt 2. Task 3: one step, nothing to compare.
+        for row, token, reward in ((0, 1, 1.0), (0, 3, 0.0), (1, 5, 2.0), (2, 2, 5.0), (3, 2, 1.0), (4, 1, 7.0)):
+            rewards_BT[row, token], ends_BT[row, token] = reward, True
+        return rewards_BT, ends_BT
+
+    half = 0.5**0.5
+    torch.testing.assert_close(
+        process_advantages(groups, steps, drop_truncated=True),
+        torch.tensor([[0, -1, -1, -1], [0, half, half, 0], [0, -half, -half, 0], [0, 0, 0, 0]]),
+        atol=2e-4,  # eps = 1e-4 in the deviation
+        rtol=0,
+    )
+    assert process_advantages(groups, steps).shape == (5, 6)
+
+
+@pytest.mark.parametrize("train", [train_ppo, train_grpo])
 @pytest.mark.parametrize("settings", [{"part_weights": {"reward_model": 1.0}}, {"process_weight": 1.0}])
-def test_a_weight_for_a_reward_model_that_is_not_there_is_refused(tiny_model, even_length, tmp_path, settings):
+def test_a_weight_for_a_reward_model_that_is_not_there_is_refused(tiny_model, even_length, tmp_path, train, settings):
+    kind = PPOConfig if train is train_ppo else GRPOConfig
     with pytest.raises(ConfigError, match="no reward_model is set"):
-        train_ppo(small(tiny_model, even_length, tmp_path / "run", **settings), quiet=True)
+        train(kind(model=str(tiny_model), env=even_length, out=str(tmp_path / "run"), **settings), quiet=True)
     assert not (tmp_path / "run").exists()
 
 

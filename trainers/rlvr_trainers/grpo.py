@@ -2,13 +2,14 @@
 
 `train_grpo` is the whole algorithm, in the order in which a step happens. Shao et al. 2024 (DeepSeekMath,
 arXiv:2402.03300, section 4.1), with DAPO's token mean, clip-higher, dynamic sampling and overlong handling
-(Yu et al. 2025, arXiv:2503.14476) as settings.
+(Yu et al. 2025, arXiv:2503.14476) as settings, and process supervision (DeepSeekMath, section 4.1.3) beside the outcome's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -33,6 +34,7 @@ from rlvr_trainers.run import Run, TrainResult
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.shapes import unknown_name
 from rlvr_trainers.starting import with_model_folders
+from rlvr_trainers.step_rewards import judged_steps, process_advantages
 
 __all__ = ["GRPOConfig", "TrainResult", "train_grpo"]
 
@@ -63,7 +65,8 @@ class GRPOConfig(RunConfig):
     entropy_coef: float = 0.0
     """Weight of the entropy that the loss rewards."""
     keep_dead_groups: bool = False
-    """Train on groups whose rewards are all equal: no advantage, but KL, entropy and a share of the token mean."""
+    """Train on groups whose rewards are all equal: no advantage but that of their steps (`process_weight`), yet KL, entropy and
+    a share of the token mean."""
     refill_rounds: int = 0
     """Rounds in which dead groups are replaced by new prompts before a step goes on with what it has."""
     mask_truncated: bool = False
@@ -150,6 +153,12 @@ def prepare(config: GRPOConfig, run: Run, collected: Collected, reference: Polic
     batch = training_batch(collected.live, advantages_PG, pad_id=run.pad_id, drop_truncated=config.mask_truncated)
     if batch is None:
         return None
+    if run.judge is not None and config.process_weight:
+        process_BT = process_advantages(
+            collected.live, partial(judged_steps, run), drop_truncated=config.mask_truncated
+        )
+        outcome_B1 = batch.fields["advantages"][:, None]
+        batch = batch.with_fields(advantages=outcome_B1 + config.process_weight * process_BT)
     if config.updates_per_step > 1:
         batch = batch.with_fields(old_logprobs=run.learner.logprobs(batch, temperature=config.temperature))
     if not config.sampling().full_distribution:

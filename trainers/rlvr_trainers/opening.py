@@ -45,6 +45,8 @@ def open_run(
         raise ConfigError("model is not set; give the folder or hub name of the model to start from")
     if "reward_model" in config.part_weights and not config.reward_model:
         raise ConfigError("part_weights gives reward_model a weight, but no reward_model is set; give its folder")
+    if config.process_weight and not config.reward_model:
+        raise ConfigError(f"process_weight is {config.process_weight}, but no reward_model is set; give its folder")
     if config.offload and ranks.size == 1:
         raise ConfigError(
             "offload is set, but one process trains, whose weights are not sharded; start several with --nproc, or set "

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Engine
-from rlvr.trajectory import Trajectory
 from rlvr_trainers import advantages, losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.critic import Critic, ValueHead, explained_variance, value_loss
@@ -29,18 +28,19 @@ from rlvr_trainers.opening import open_run
 from rlvr_trainers.optimizer import OptimizerConfig
 from rlvr_trainers.policy import Policy
 from rlvr_trainers.reference import open_reference
-from rlvr_trainers.reward_model import step_ends
 from rlvr_trainers.rollouts import (
     Collected,
     RewardTerms,
     episode_metrics,
     group_rewards,
+    trained_rows,
     training_batch,
 )
 from rlvr_trainers.run import Run, TrainResult
 from rlvr_trainers.run_config import RunConfig
 from rlvr_trainers.shapes import unknown_name
 from rlvr_trainers.starting import with_model_folders
+from rlvr_trainers.step_rewards import judged_steps
 
 __all__ = ["PPOConfig", "TrainResult", "train_ppo"]
 
@@ -97,12 +97,6 @@ class PPOConfig(RunConfig):
     kl_horizon: int = 10_000
     """Rows that the steering takes to follow."""
 
-    process_weight: float = 0.0
-    """Weight of what each step of reasoning adds to the reward model's score, paid on the step's last token. What the whole
-    answer is worth to it has its weight in `part_weights`."""
-    step_separator: str = "\n"
-    """Text that ends a step of reasoning; each of its tokens counts."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.loss not in losses.POLICY_LOSSES:
@@ -157,8 +151,6 @@ def train_ppo(
     Raises ConfigError for settings that cannot work, CheckpointError, EngineError or EnvironmentFault where the machine
     fails, TrainingError where nothing would be learned. Warnings are TrainingWarnings.
     """
-    if config.process_weight and not config.reward_model:
-        raise ConfigError(f"process_weight is {config.process_weight}, but no reward_model is set; give its folder")
     config = with_model_folders(config)
     with open_run(config, stage="ppo", resume=resume, engine=engine, quiet=quiet) as run:
         parts = open_parts(config, run)
@@ -231,9 +223,8 @@ def estimate_advantages(
         return None, {**metrics, "live_groups": 0.0}
     rewards_BT = advantages.place_final_reward(batch.fields["advantages"], batch.mask_BT)
     if run.judge is not None and config.process_weight:
-        separators = run.tokenizer.encode(config.step_separator, add_special_tokens=False)
-        rows = trained_rows(collected, drop_truncated=config.mask_truncated)
-        rewards_BT = rewards_BT + config.process_weight * run.judge.step_rewards(rows, step_ends(rows, separators))
+        rows = trained_rows(collected.live, drop_truncated=config.mask_truncated)
+        rewards_BT = rewards_BT + config.process_weight * judged_steps(run, rows)[0]
     if config.updates_per_step > 1 or parts.reference is not None:
         batch = batch.with_fields(old_logprobs=run.learner.logprobs(batch, temperature=config.temperature))
     if not config.sampling().full_distribution:
@@ -264,12 +255,6 @@ def estimate_advantages(
     if config.whiten:
         advantages_BT = advantages.whiten(advantages_BT, batch.mask_BT)
     return batch.with_fields(advantages=advantages_BT, returns=returns_BT, old_values=values_BT), metrics
-
-
-def trained_rows(collected: Collected, *, drop_truncated: bool) -> list[Trajectory]:
-    """The token sequences that `training_batch` makes rows of, in its order."""
-    episodes = (t for group in collected.live for t in group if not (t.faulty or (drop_truncated and t.truncated)))
-    return [sample for episode in episodes for sample in episode.samples]
 
 
 def objective_of(config: PPOConfig, run: Run, parts: Parts, batch: Batch) -> Objective:

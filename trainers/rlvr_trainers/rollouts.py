@@ -167,6 +167,12 @@ def training_batch(
     )
 
 
+def trained_rows(groups: Sequence[Group], *, drop_truncated: bool = False) -> list[Trajectory]:
+    """The token sequences that `training_batch` makes rows of, in its order."""
+    episodes = (t for group in groups for t in group if not (t.faulty or (drop_truncated and t.truncated)))
+    return [sample for episode in episodes for sample in episode.samples]
+
+
 def check_faults(groups: Sequence[Group], *, limit: float) -> None:
     """Raises EnvironmentFault if more than this share of the episodes has no verdict."""
     episodes = [t for group in groups for t in group]

@@ -111,6 +111,11 @@ class RunConfig:
     reward_model: str = ""
     """Folder of a trained reward model that judges beside the verifier, as part `reward_model` of every Score. In a recipe
     with a [reward_model] stage it is the one made there."""
+    process_weight: float = 0.0
+    """Weight of what each step of reasoning adds to the reward model's score: paid on the step's last token (PPO), or as an
+    advantage beside the outcome's, compared within the group (GRPO). The whole answer's weight is in `part_weights`."""
+    step_separator: str = "\n"
+    """Text that ends a step of reasoning; each of its tokens counts."""
     scoring_workers: int = 2
     """Processes that run verifiers."""
     scoring_timeout_s: float = 10.0
