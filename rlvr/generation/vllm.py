@@ -10,6 +10,7 @@ import torch
 
 from rlvr.errors import EngineError
 from rlvr.generation import vllm_support as support
+from rlvr.generation.adapters import AdapterFiles, AdapterSettings, check_adapter, checked_adapter
 from rlvr.generation.engine import Completion, FinishReason, Request, Sampling, answer_limit
 from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
@@ -37,16 +38,19 @@ class VLLMEngine:
         kv_cache_memory_mb: int | None = None,
         gpu_memory_utilization: float = 0.45,
         tensor_parallel_size: int = 1,
+        lora_rank: int = 0,
     ) -> None:
         """Serve the model in a folder or under a hub name. Starting takes 10 to 60 seconds.
 
         `dtype` defaults to float32 on a CPU and to the stored half precision, or bfloat16, on a GPU. The key-value cache gets
         `kv_cache_memory_mb` MiB (default: what `max_num_seqs` sequences need, at most a quarter of the free memory) on a
-        CPU, and what is left of the share `gpu_memory_utilization` of the memory on a GPU.
+        CPU, and what is left of the share `gpu_memory_utilization` of the memory on a GPU. With `lora_rank`,
+        `load_adapter` takes adapters of up to that rank.
         Raises ConfigError, before any time is spent where that is possible, if vLLM is missing or outside the range, or the
-        model, the memory or `tensor_parallel_size` do not fit.
+        model, the memory, `lora_rank` or `tensor_parallel_size` do not fit.
         """
         check_version(vllm_version())
+        adapters = support.adapter_flags(lora_rank, versions=1)
         config = load_config(path)
         support.check_heads(config, path, tensor_parallel_size)
         support.check_gpus(tensor_parallel_size, None)
@@ -59,6 +63,10 @@ class VLLMEngine:
         self._end_ids = end_ids(path, self.tokenizer)
         self._shapes = WeightShapes.of_config(config)
         self._half_loaded = ""
+        self._lora_rank = lora_rank
+        self._adapter: Any = None
+        """vLLM's LoRARequest for the adapter that is served, or None."""
+        self._num_adapters = 0
         self.dtype = support.serving_dtype(config, dtype)
         on_gpu = torch.cuda.is_available()
         support.check_gpu_memory(
@@ -100,10 +108,12 @@ class VLLMEngine:
                     weight_transfer_config=WeightTransferConfig(backend=support.BACKEND),
                     worker_extension_cls=support.WORKER_EXTENSION,
                     **memory,
+                    **adapters,
                 )
             except Exception as fault:  # a boundary: whatever vLLM raises while it starts, nothing was started
                 raise support.start_failure(path, fault) from fault
             self._llm.init_weight_transfer_engine({"init_info": {}})
+            self._adaptable: list[str] = self._llm.collective_rpc("adaptable_layers")[0]
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         """`n` completions for each request, in order.
@@ -150,6 +160,30 @@ class VLLMEngine:
         if not dropped:
             raise EngineError("vLLM kept its prefix cache after new weights arrived; requests were still running")
         self._half_loaded = ""
+        self._adapter = None
+        self.weight_version = version
+
+    def load_adapter(self, named_tensors: Iterable[tuple[str, Any]], settings: AdapterSettings, version: int) -> None:
+        """Serve the base weights with this adapter from now on, under this version.
+
+        Raises ConfigError if the engine was not started for such adapters, EngineError if it is incomplete or does not fit;
+        what was served before is then still served.
+        """
+        check_adapter(settings, lora_rank=self._lora_rank, adaptable=self._adaptable)
+        tensors = checked_adapter(named_tensors, settings, self._shapes)
+        from vllm.lora.request import LoRARequest
+
+        files = AdapterFiles.write(tensors, settings, support.memory_folder())
+        self._num_adapters += 1
+        adapter = LoRARequest(files.name, self._num_adapters, str(files.path))
+        try:
+            with support.untouched_process():
+                self._llm.llm_engine.add_lora(adapter)  # there is room for one, so the one before it goes
+        except Exception as fault:  # a boundary: vLLM raises many kinds
+            raise EngineError(f"vLLM refused an adapter: {type(fault).__name__}: {fault}") from fault
+        finally:
+            files.release()
+        self._adapter = adapter
         self.weight_version = version
 
     def fingerprint(self) -> str:
@@ -182,7 +216,7 @@ class VLLMEngine:
     def _run(self, prompts: list[dict[str, list[int]]], params: Any) -> list[Any]:
         with support.untouched_process():
             try:
-                return list(self._llm.generate(prompts, params, use_tqdm=False))
+                return list(self._llm.generate(prompts, params, use_tqdm=False, lora_request=self._adapter))
             except Exception as fault:  # a boundary: vLLM raises many kinds
                 raise EngineError(f"vLLM failed while it generated: {type(fault).__name__}: {fault}") from fault
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import struct
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from rlvr.errors import ConfigError
+from rlvr.generation.adapters import room_for
 from rlvr.generation.engine import Request, Sampling
 from rlvr.generation.seeds import row_seed
 from rlvr.generation.vllm_versions import vllm_version
@@ -42,6 +44,18 @@ def server_environment() -> dict[str, str]:
     if not torch.cuda.is_available():
         settings |= {"TORCH_COMPILE_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return settings
+
+
+def adapter_flags(lora_rank: int, *, versions: int) -> dict[str, Any]:
+    """vLLM's settings for adapters of up to `lora_rank`, `versions` of them at a time; none for 0. Raises ConfigError."""
+    if lora_rank == 0:
+        return {}
+    return {"enable_lora": True, "max_lora_rank": room_for(lora_rank), "max_loras": versions}
+
+
+def memory_folder() -> str:
+    """A folder in shared memory, where there is one."""
+    return "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
 
 
 @contextmanager
@@ -240,7 +254,9 @@ def start_failure(path: str | Path, fault: BaseException | str) -> ConfigError:
     """vLLM's own account of why it does not start, and what usually helps."""
     text = str(fault)
     lower = text.lower()
-    if "memory" in lower or "kv cache" in lower:
+    if "lora" in lower:
+        remedy = "vLLM cannot adapt this model; set serve_adapters = false, and the adapters are merged."
+    elif "memory" in lower or "kv cache" in lower:
         remedy = (
             "Lower max_model_len or max_num_seqs, or give it more memory (kv_cache_memory_mb, gpu_memory_utilization)."
         )

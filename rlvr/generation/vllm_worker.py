@@ -26,7 +26,17 @@ HANDED_OVER: dict[str, Iterable[tuple[str, torch.Tensor]]] = {}
 
 
 class WorkerExtension:
-    """Importing its module is all that vLLM needs it for."""
+    """Methods that vLLM's worker gets beside its own. Importing this module is what the transfer back end needs it for."""
+
+    model_runner: Any
+
+    def adaptable_layers(self) -> list[str]:
+        """The kinds of layers (`up_proj`) that an adapter may adapt; none unless the engine was started for adapters."""
+        manager = getattr(self.model_runner.get_model(), "lora_manager", None)
+        if manager is None:
+            return []
+        names = [part for name in manager.modules for part in manager.packed_modules.get(name, [name])]
+        return sorted({name.rpartition(".")[2] for name in names})
 
 
 @dataclass

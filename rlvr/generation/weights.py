@@ -35,6 +35,10 @@ class WeightShapes:
         sizes = {self._tensor_of[name]: math.prod(shape) for name, shape in self._shapes.items()}
         return sum(sizes.values())
 
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """The shape of the weight of that name; None if there is none."""
+        return self._shapes.get(name)
+
     def checked(self, named_tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """The same pairs, one at a time.
 

@@ -23,7 +23,7 @@ from rlvr_trainers.checkpoint import TrainerState, save_checkpoint
 from rlvr_trainers.distributed import close_ranks, open_ranks
 from rlvr_trainers.learner import Learner
 from rlvr_trainers.loading import open_model, open_scalar_model, without_weights
-from rlvr_trainers.lora import add_adapters
+from rlvr_trainers.lora import add_adapters, named_adapters
 from rlvr_trainers.optimizer import OptimizerConfig
 from rlvr_trainers.recipe import _config_class, _function
 from rlvr_trainers.reference import open_reference
@@ -139,6 +139,16 @@ def memory(name: str) -> int:
     return 1024 * int(line.split()[1])
 
 
+def adapters(model: str, out: str) -> None:
+    """One update of adapters; those that an engine would be given go to a safetensors file."""
+    adapted = add_adapters(AutoModelForCausalLM.from_pretrained(model), rank=3, alpha=6.0, seed=0)
+    learner = Learner(adapted, OptimizerConfig(learning_rate=1e-2), total_updates=1, ranks=open_ranks())
+    learner.update(ragged(4), lambda micro, logprobs_BT, _: (-logprobs_BT.sum(), {}))
+    sent = {name: tensor.clone() for name, tensor in named_adapters(learner.model)}  # gathered on every rank
+    if open_ranks().main:
+        save_file(sent, out)
+
+
 def full_disk(model: str, folder: str) -> None:
     """Two checkpoints; while the second is written, the disk of the last rank is full. Prints what each rank then raises."""
     ranks = open_ranks()
@@ -181,6 +191,8 @@ def runs(text: str) -> None:
 
 
 if __name__ == "__main__":
-    functions = {"updates": updates, "opened": opened, "peak": peak, "runs": runs, "full_disk": full_disk}
+    functions = {
+        "updates": updates, "adapters": adapters, "opened": opened, "peak": peak, "runs": runs, "full_disk": full_disk,
+    }  # fmt: skip
     functions[sys.argv[1]](*sys.argv[2:])
     close_ranks()

@@ -230,6 +230,14 @@ def test_one_update_is_the_same_on_one_and_on_two_ranks_for_every_loss(tiny_mode
 
 
 @pytest.mark.slow
+def test_adapters_in_pieces_are_gathered_into_those_of_one_process(tiny_model, tmp_path):
+    in_this_process("adapters", tiny_model, tmp_path / "one.safetensors")
+    on_two_ranks("adapters", tiny_model, tmp_path / "two.safetensors")
+    assert apart(tmp_path / "one.safetensors", tmp_path / "two.safetensors") < TOLERANCE
+    assert all(tensor.abs().max() > 1e-3 for tensor in load_file(tmp_path / "two.safetensors").values())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_on_two_ranks_is_the_run_on_one(two_ranks, one_process, name):
     one, two = one_process / name, two_ranks / name

@@ -378,6 +378,10 @@ def test_a_batch_larger_than_the_data_set_is_refused_before_anything_is_written(
         ({"importance": "tis"}, "importance"),
         ({"kl_coef": -0.1}, "kl_coef"),
         ({"keep_checkpoints": 0}, "keep_checkpoints"),
+        ({"serve_adapters": True}, "serve_adapters is set and lora_rank is 0"),
+        ({"serve_adapters": True, "lora_rank": 4, "engine": "transformers"}, "engine = 'transformers' samples"),
+        ({"serve_adapters": True, "lora_rank": 4, "replay": "runs/x"}, "the rollouts come from 'runs/x'"),
+        ({"serve_adapters": True, "lora_rank": 513}, "lora_rank is 513"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_by_name(tiny_model, tmp_path, settings, named):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from rlvr.errors import StaleWeightsError
+from rlvr.errors import ConfigError, StaleWeightsError
 from rlvr.generation.loading import load_tokenizer
 from rlvr.generation.transformers import TransformersEngine
-from rlvr_trainers.lora import add_adapters
+from rlvr_trainers.engines import open_engine
+from rlvr_trainers.lora import adapter_settings, add_adapters, named_adapters
 from rlvr_trainers.weight_sync import named_weights, sync_weights
 
 
@@ -63,3 +65,28 @@ def test_an_engine_of_its_own_serves_what_was_sent_and_another_precision_is_foun
     coarse = TransformersEngine(tiny_model, load_tokenizer(tiny_model), dtype=torch.bfloat16)
     with pytest.raises(StaleWeightsError, match="precision"):
         sync_weights(coarse, adapted, version=3)
+
+
+def test_adapters_are_named_as_peft_writes_them(model, tmp_path):
+    adapted = with_adapters(model)
+    adapted.save_pretrained(tmp_path)
+    saved, sent = load_file(tmp_path / "adapter_model.safetensors"), dict(named_adapters(adapted))
+    assert sent.keys() == saved.keys()
+    assert all(torch.equal(sent[name], saved[name]) for name in saved)
+    settings = adapter_settings(adapted)
+    assert (settings.rank, settings.alpha) == (2, 8.0)
+    assert settings.kinds == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert len(settings.modules) == 7 * model.config.num_hidden_layers
+
+
+def test_an_engine_that_serves_no_adapters_is_named_with_the_remedy(model, tiny_model):
+    adapted = with_adapters(model)
+    engine = TransformersEngine(tiny_model, load_tokenizer(tiny_model))
+    with pytest.raises(ConfigError, match=r"TransformersEngine serves no adapters.*started with lora_rank"):
+        sync_weights(engine, adapted, version=1, as_adapters=True)
+    assert engine.weight_version == 0
+
+
+def test_an_engine_chosen_for_speed_that_serves_no_adapters_is_refused(model, tiny_model):
+    with pytest.raises(ConfigError, match="'auto' chose transformers"):
+        open_engine("auto", model, None, path=str(tiny_model), options={}, lora_rank=2, quiet=True)

@@ -27,6 +27,7 @@ def open_engine(
     options: dict[str, Any],
     ranks: Ranks = ALONE,
     own_weights: bool = False,
+    lora_rank: int = 0,
     quiet: bool = False,
 ) -> tuple[Engine | None, bool]:
     """`(engine, shared)`: the engine, and whether it samples from the very module that is trained.
@@ -35,7 +36,8 @@ def open_engine(
     faster one that is installed and says on standard error, unless `quiet`, which and why. With several `ranks` the
     transformers engine samples on each of them, from a whole copy of the weights, and vLLM runs as servers that the first one
     talks to; the others have no engine then (None). `own_weights` asks for a copy on one process too, so that it may sample
-    while the model is trained. Raises ConfigError where vLLM is asked for and is not there, or cannot serve the model.
+    while the model is trained. With `lora_rank` the engine gets adapters of that rank and no other weights, which needs vLLM.
+    Raises ConfigError where vLLM is asked for and is not there, or cannot serve the model.
     """
     if name == "auto":
         parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -44,6 +46,13 @@ def open_engine(
             name = "vllm_server"
         if ranks.main and not quiet:
             print(f"engine: {name}, because {reason}", file=sys.stderr)
+    if lora_rank:
+        if name == "transformers":
+            raise ConfigError(
+                "serve_adapters is set, and engine = 'auto' chose transformers, which samples from the trained module itself. "
+                "Set engine = 'vllm' or 'vllm_server', or serve_adapters = false"
+            )
+        options = {"lora_rank": lora_rank, **options}
     if name == "vllm":
         if ranks.size > 1 or own_weights:
             raise ConfigError(

@@ -95,6 +95,7 @@ def open_run(
                 options=options,
                 ranks=ranks,
                 own_weights=config.staleness > 0,
+                lora_rank=config.lora_rank if config.serve_adapters else 0,
                 quiet=quiet,
             )
         else:

@@ -245,6 +245,7 @@ class Run:
             self.learner.model,
             version=self.learner.optimizer.updates,
             shared=self.shared,
+            as_adapters=self.config.serve_adapters,
             spread=self.learner.spread,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr.errors import ConfigError
+from rlvr.generation.adapters import room_for
 from rlvr.generation.engine import Sampling
 from rlvr.scoring import Backend
 from rlvr_trainers.engines import EngineName
@@ -103,6 +104,9 @@ class RunConfig:
     """Train adapters of this rank through peft and leave the model's own weights alone; 0 trains all weights."""
     lora_alpha: float = 32.0
     """Scale of the adapters: they are multiplied by lora_alpha / lora_rank."""
+    serve_adapters: bool = False
+    """Send vLLM the adapters alone after an update and let it add them while it samples: updates cost a fraction, and nothing
+    is rounded in half precision. Otherwise they are merged into the weights that are sent, which samples faster."""
 
     part_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of named parts of a Score, such as `format`, beside the outcome's 1. Without it only the outcome counts."""
@@ -166,6 +170,8 @@ class RunConfig:
             raise ConfigError(
                 f"staleness is 1, but the rollouts come from {self.replay!r} and none are sampled; set it to 0"
             )
+        if self.serve_adapters:
+            self._check_serve_adapters()
         if self.keep_checkpoints < 1:
             raise ConfigError(
                 f"keep_checkpoints is {self.keep_checkpoints}; the result itself would be removed. Give at least 1"
@@ -175,6 +181,23 @@ class RunConfig:
         if self.chat_template:
             chat_template(self.chat_template)
         self.optimizer()
+
+    def _check_serve_adapters(self) -> None:
+        if not self.lora_rank:
+            raise ConfigError(
+                "serve_adapters is set and lora_rank is 0: all weights are trained and there are no adapters to serve. Set "
+                "lora_rank, or serve_adapters = false"
+            )
+        if self.engine == "transformers":
+            raise ConfigError(
+                "serve_adapters is set, and engine = 'transformers' samples from the trained module itself, adapters and all; "
+                "nothing is sent. Set engine = 'vllm' or 'vllm_server', or serve_adapters = false"
+            )
+        if self.replay:
+            raise ConfigError(
+                f"serve_adapters is set, but the rollouts come from {self.replay!r} and no vLLM is started; set it to false"
+            )
+        room_for(self.lora_rank)
 
     @property
     def updates_per_step(self) -> int:

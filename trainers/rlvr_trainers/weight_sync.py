@@ -8,31 +8,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlvr.errors import StaleWeightsError
+from rlvr.errors import ConfigError, StaleWeightsError
+from rlvr.generation.adapters import AdapterEngine
 from rlvr.generation.engine import Engine
 from rlvr.generation.proof import forced_logprobs, probe_tokens, prove_served
 from rlvr.generation.replicas import ReplicatedEngine
 from rlvr.generation.transformers import TransformersEngine, weights_fingerprint
 from rlvr.generation.vllm import VLLMEngine
 from rlvr.generation.vllm_server import VLLMServerEngine
+from rlvr_trainers.lora import adapter_settings, named_adapters
 from rlvr_trainers.sharding import WHOLE, Spread, local, whole
 
 
 def sync_weights(
-    engine: Engine | None, model: Any, *, version: int, shared: bool = False, spread: Spread = WHOLE
+    engine: Engine | None,
+    model: Any,
+    *,
+    version: int,
+    shared: bool = False,
+    as_adapters: bool = False,
+    spread: Spread = WHOLE,
 ) -> None:
     """Serve the model's weights under `version`. Raises StaleWeightsError if the engine then serves others.
 
-    `shared`: the engine samples from the very module that is trained, so there is nothing to copy. With several ranks all of
-    them call this, for weights in pieces are gathered together; `engine` is None on those that do not sample.
+    `shared`: the engine samples from the very module that is trained, so there is nothing to copy. `as_adapters`: the engine
+    has the base weights, and only the adapters are sent. With several ranks all of them call this, for weights in pieces are
+    gathered together; `engine` is None on those that do not sample.
     """
-    weights = named_weights(model)
+    weights = named_adapters(model) if as_adapters else named_weights(model)
     if engine is None:
         for _ in weights:
             pass
         _gathered_forward(model, spread)
         return
-    engine.load_weights(weights, version)
+    if not as_adapters:
+        engine.load_weights(weights, version)
+    elif isinstance(engine, AdapterEngine):
+        engine.load_adapter(weights, adapter_settings(model), version)
+    else:
+        raise ConfigError(
+            f"serve_adapters is set, and {type(engine).__name__} serves no adapters. Give it a vLLM engine that was started "
+            "with lora_rank, or let the adapters be merged (serve_adapters = false)"
+        )
     if engine.weight_version != version:
         raise StaleWeightsError(
             f"the engine says it serves version {engine.weight_version} after it was given {version}; "

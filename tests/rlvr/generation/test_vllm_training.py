@@ -40,7 +40,15 @@ def tiny_model(folder: Path) -> Path:
     return build_tiny_model(folder / "model", alphabet="abcd\n", layers=1, hidden=64, heads=2, max_length=64)
 
 
-def learn(folder: Path, engine: str, *, steps: int = 12, opened: Any = None, **options: Any) -> list[dict[str, float]]:
+def learn(
+    folder: Path,
+    engine: str,
+    *,
+    steps: int = 12,
+    opened: Any = None,
+    settings: dict[str, Any] | None = None,
+    **options: Any,
+) -> list[dict[str, float]]:
     config = GRPOConfig(
         model=str(tiny_model(folder)),
         env="vllmtest/early-letter-v0",
@@ -51,9 +59,9 @@ def learn(folder: Path, engine: str, *, steps: int = 12, opened: Any = None, **o
         prompts_per_step=16,
         group_size=8,
         max_tokens=3,
-        learning_rate=2e-3,
         keep_dead_groups=True,  # so that every step makes an update, and versions are steps
         scoring_workers=1,
+        **{"learning_rate": 2e-3, **(settings or {})},
     )
     train_grpo(config, engine=opened, quiet=True)
     return [row for row in read_metrics(folder / "run") if row["step"] > 0]
@@ -69,6 +77,20 @@ def test_a_run_on_vllm_learns_like_one_on_transformers_and_samples_from_what_it_
     assert max(row["mismatch"] for row in on_vllm) < 1e-5
     for step, path in rollout_files(tmp_path / "vllm" / "run").items():
         assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
+
+
+@pytest.mark.parametrize("engine", ["vllm"])
+def test_a_run_whose_adapters_are_served_learns_like_one_that_merges_them(tmp_path: Path, engine: str) -> None:
+    lora = {"lora_rank": 4, "learning_rate": 1e-2}
+    as_adapters = learn(tmp_path / "adapters", engine, max_num_seqs=64, settings={**lora, "serve_adapters": True})
+    merged = learn(tmp_path / "merged", "transformers", settings=lora)
+    for rows in (as_adapters, merged):
+        first, last = rows[0]["reward"], sum(row["reward"] for row in rows[-3:]) / 3
+        assert last > first + 0.3, [row["reward"] for row in rows]
+    assert max(row["mismatch"] for row in as_adapters) < 1e-5
+    for step, path in rollout_files(tmp_path / "adapters" / "run").items():
+        assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
+    assert not list(Path("/dev/shm").glob("rlvr-adapter-*"))
 
 
 def test_a_run_on_two_servers_goes_on_when_one_of_them_is_killed(tmp_path: Path) -> None:

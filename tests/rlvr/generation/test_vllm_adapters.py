@@ -1,0 +1,170 @@
+"""Adapters on a real vLLM: what is served is what peft computes, update after update, and nothing of the old ones stays."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlvr.errors import ConfigError, EngineError, StaleWeightsError
+from rlvr.generation.engine import Request, Sampling
+from rlvr.generation.proof import prove_served
+from rlvr.generation.vllm_versions import vllm_version
+from rlvr_trainers.lora import adapter_settings, add_adapters, named_adapters
+from rlvr_trainers.weight_sync import named_weights, sync_weights
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.skipif(vllm_version() is None, reason="vLLM is not installed here; `make vllm` tests it"),
+]
+RANK = 5  # vLLM has room for 1 and 8
+TOLERANCE = 5e-5
+"""Nats, float32; measured differences are 2e-6 on a model of this size."""
+
+
+@pytest.fixture(scope="module")
+def engine(model_folder: Path) -> Iterator[Any]:
+    from rlvr.generation.vllm import VLLMEngine
+
+    engine = VLLMEngine(model_folder, max_num_seqs=64, lora_rank=RANK)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(autouse=True)
+def _base_weights_afterwards(engine: Any, model: Any) -> Iterator[None]:
+    yield
+    engine.load_weights(model.named_parameters(), 0)
+
+
+@pytest.fixture
+def adapted(model: Any) -> Any:
+    return add_adapters(copy.deepcopy(model), rank=RANK, alpha=10.0, seed=0)
+
+
+def move(adapted: Any, seed: int, by: float = 0.1) -> Any:
+    """An update of the adapters, and of nothing else."""
+    noise = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.add_(by * torch.randn(parameter.shape, generator=noise))
+    return adapted
+
+
+def load(engine: Any, adapted: Any, version: int) -> None:
+    engine.load_adapter(named_adapters(adapted), adapter_settings(adapted), version)
+
+
+def assert_samples_from(engine: Any, model: Any, requests: list[Request], version: int) -> None:
+    for request, group in zip(requests, engine.generate(requests, Sampling(max_tokens=16)), strict=True):
+        for completion in group:
+            assert completion.weight_version == version
+            assert completion.version_starts == ()
+            prompt = len(request.prompt_ids)
+            with torch.no_grad():
+                logits = model(torch.tensor([[*request.prompt_ids, *completion.token_ids]])).logits[0, prompt - 1 : -1]
+            expected = logits.log_softmax(-1).gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
+            assert torch.tensor(completion.logprobs) == pytest.approx(expected, abs=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def requests(tokenizer: Any) -> list[Request]:
+    """Short ones, and one of more than two blocks of vLLM's prefix cache."""
+    long = [5 + place % 40 for place in range(300)]
+    return [Request(tokenizer.encode(f"{i}+{i}="), seed=i, n=2) for i in range(4)] + [Request(long, seed=9, n=2)]
+
+
+def test_every_update_is_served_as_peft_computes_it(
+    engine: Any, model: Any, adapted: Any, requests: list[Request]
+) -> None:
+    assert model.config.tie_word_embeddings
+    base = engine.fingerprint()
+    assert_samples_from(engine, model, requests, 0)
+    load(engine, adapted, 1)  # fresh adapters are an exact zero
+    assert prove_served(engine, model, 1) < TOLERANCE
+    seen = {base}
+    for version in range(2, 7):
+        load(engine, move(adapted, version), version)
+        assert engine.weight_version == version
+        assert prove_served(engine, adapted, version) < TOLERANCE
+        assert_samples_from(engine, adapted, requests, version)
+        seen.add(engine.fingerprint())
+    assert len(seen) == 6
+
+
+def test_the_learners_weights_are_sent_as_adapters_and_proved(engine: Any, adapted: Any) -> None:
+    sync_weights(engine, move(adapted, 1), version=3, as_adapters=True)
+    assert engine.weight_version == 3
+    move(adapted, 2, by=0.01)
+    with pytest.raises(StaleWeightsError, match="fixed tokens"):
+        prove_served(engine, adapted, 3)
+
+
+def test_the_same_version_with_another_adapter_reads_no_cached_prefix_of_the_first(
+    engine: Any, adapted: Any, requests: list[Request]
+) -> None:
+    for seed in (1, 2):
+        load(engine, move(adapted, seed), 4)
+        assert_samples_from(engine, adapted, requests, 4)
+
+
+def test_an_adapter_that_does_not_fit_is_refused_and_the_one_before_it_goes_on(
+    engine: Any, adapted: Any, model: Any, requests: list[Request]
+) -> None:
+    load(engine, move(adapted, 1), 5)
+    good, settings = list(named_adapters(adapted)), adapter_settings(adapted)
+    stretched = [(name, tensor.repeat(1, 2) if "lora_A" in name else tensor) for name, tensor in good]
+    for broken, word in [(good[:-1], "not given"), (stretched, "shape"), ([*good, ("extra", good[0][1])], "extra")]:
+        with pytest.raises(EngineError, match=word):
+            engine.load_adapter(broken, settings, 6)
+        assert_samples_from(engine, adapted, requests[:2], 5)
+    larger = add_adapters(copy.deepcopy(model), rank=2 * RANK, alpha=1.0, seed=0)
+    with pytest.raises(ConfigError, match=f"rank {2 * RANK}, and the engine was started with lora_rank = {RANK}"):
+        load(engine, larger, 6)
+    assert_samples_from(engine, adapted, requests[:2], 5)
+
+
+def test_whole_weights_take_the_adapter_off(engine: Any, adapted: Any, requests: list[Request]) -> None:
+    load(engine, move(adapted, 1), 7)
+    merged = copy.deepcopy(adapted).merge_and_unload()
+    engine.load_weights(named_weights(adapted), 8)
+    assert prove_served(engine, merged, 8) < TOLERANCE
+    assert_samples_from(engine, merged, requests, 8)
+    load(engine, move(adapted, 2), 9)  # on top of the merged weights, which now are the base
+    with torch.no_grad():
+        expected = add_adapters(merged, rank=RANK, alpha=10.0, seed=0)
+        for (_, theirs), (_, ours) in zip(
+            ((n, p) for n, p in expected.named_parameters() if "lora_" in n), named_adapters(adapted), strict=True
+        ):
+            theirs.copy_(ours)
+    assert prove_served(engine, expected, 9) < TOLERANCE
+
+
+def test_after_many_updates_vllm_holds_one_adapter_and_shared_memory_none(engine: Any, adapted: Any) -> None:
+    before = set(os.listdir("/dev/shm"))
+    for version in range(20):
+        load(engine, move(adapted, version, by=0.01), version)
+        engine.generate([Request([5, 6, 7], seed=version)], Sampling(max_tokens=2))
+    assert len(engine._llm.llm_engine.list_loras()) == 1
+    assert prove_served(engine, adapted, 19) < TOLERANCE
+    assert not {name for name in set(os.listdir("/dev/shm")) - before if name.startswith("rlvr-adapter-")}
+
+
+def test_a_rank_that_vllm_has_no_room_for_is_refused_before_anything_is_loaded(model_folder: Path) -> None:
+    from rlvr.generation.vllm import VLLMEngine
+
+    with pytest.raises(ConfigError, match="lora_rank is 513"):
+        VLLMEngine(model_folder, lora_rank=513)
+
+
+def test_an_engine_without_room_for_adapters_says_so(vllm_engine: Any, adapted: Any) -> None:
+    with pytest.raises(ConfigError, match="started without lora_rank"):
+        load(vllm_engine, adapted, 1)
+    assert vllm_engine.weight_version == 0
