@@ -3,6 +3,7 @@
     python bench/generation.py                   # where vLLM is installed (.venv-vllm) its rows are there too
     python bench/generation.py --sizes tiny,10m --rows 64 --new 64 --rounds 5
     python bench/generation.py --server          # the update of a vLLM server, too
+    python bench/generation.py --adapters 16     # beside it, an engine that serves an adapter of this rank (needs peft)
 
 All engines continue the same prompts of the same random-weight model with temperature 1 and give the log-probability of
 every sampled token, in one thread. Rounds alternate between engines; the table gives the median and the range. A rollout
@@ -12,6 +13,7 @@ also decodes the texts and builds trajectories; its answers all end at the limit
 from __future__ import annotations
 
 import argparse
+import copy
 import random
 import statistics
 import tempfile
@@ -28,8 +30,9 @@ from rlvr.generation.transformers import TransformersEngine
 from rlvr.generation.vllm_server import VLLMServerEngine
 from rlvr.generation.vllm_versions import vllm_version
 from rlvr.rollout import rollout
+from rlvr_trainers.lora import adapter_settings, add_adapters, named_adapters
 from rlvr_trainers.tiny import build_tiny_model
-from rlvr_trainers.weight_sync import sync_weights
+from rlvr_trainers.weight_sync import named_weights, sync_weights
 
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"layers": 2, "hidden": 128, "heads": 4},
@@ -91,6 +94,7 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--server", action="store_true", help="time the update of a vLLM server as well")
+    parser.add_argument("--adapters", type=int, default=0, help="rank of an adapter that vLLM serves as one")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for size in args.sizes.split(","):
@@ -121,6 +125,10 @@ def compare(size: str, folder: str, args: argparse.Namespace) -> None:
     if vllm_version() is not None:
         engine, fast = vllm_contenders(folder, requests, sampling, tasks)
         contenders |= fast
+        if args.adapters:
+            adapted, adapter_engine = with_adapter(folder, model, args.adapters)
+            name = f"rlvr vLLM, adapter of rank {args.adapters}"
+            contenders[name] = lambda: adapter_engine.generate(requests, sampling)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for run in contenders.values():
         run()
@@ -146,10 +154,17 @@ def compare(size: str, folder: str, args: argparse.Namespace) -> None:
         shares = [raw / ours for raw, ours in zip(times["raw vLLM"], times[name], strict=True)]
         print(f"{name} / raw vLLM with the same log-probabilities: {statistics.median(shares):.3f}, round by round")
     updates(model, engine, args.rounds)
+    if args.adapters:
+        adapter_updates(adapted, adapter_engine, args.rounds)
+        adapter_engine.close()  # not before the last use of the other: what vLLM closes is the whole process's
     engine.close()
     if args.server:
-        server = VLLMServerEngine.launch(folder, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500)
+        server = VLLMServerEngine.launch(
+            folder, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500, lora_rank=args.adapters
+        )
         updates(model, server, args.rounds)
+        if args.adapters:
+            adapter_updates(adapted, server, args.rounds)
         server.close()
 
 
@@ -171,10 +186,29 @@ def updates(model: Any, engine: Any, rounds: int) -> None:
         weights = {"weights_iterator": [(name, value.detach()) for name, value in model.named_parameters()]}
         # Faster to call and not to be used: it leaves the old output head and the prefix cache in place (docs/vllm.md).
         ways["vLLM's reload_weights, head left stale"] = lambda: llm.collective_rpc("reload_weights", kwargs=weights)
-    for run in ways.values():
-        run()
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     print(f"\nupdate of {type(engine).__name__}, {size / 1e6:.1f} MB, wall time")
+    print_times(ways, rounds)
+
+
+def adapter_updates(adapted: Any, engine: Any, rounds: int) -> None:
+    """The same for a new adapter, beside merging it and sending the whole model."""
+    sent = dict(named_adapters(adapted))
+    size = sum(tensor.numel() * tensor.element_size() for tensor in sent.values())
+    print(f"\nupdate of {type(engine).__name__} by an adapter, {size / 1e6:.1f} MB, wall time")
+    ways = {
+        "plain copy": lambda: [tensor.clone() for tensor in sent.values()],
+        "merged into load_weights": lambda: engine.load_weights(named_weights(adapted), 1),
+        "load_adapter": lambda: engine.load_adapter(sent.items(), adapter_settings(adapted), 1),
+        "load_adapter and its proof": lambda: sync_weights(engine, adapted, version=1, as_adapters=True),
+    }
+    print_times(ways, rounds)
+
+
+def print_times(ways: dict[str, Callable[[], Any]], rounds: int) -> None:
+    """Median and range of each, in milliseconds and in multiples of the plain copy, which comes first."""
+    for run in ways.values():
+        run()
     for name, run in ways.items():
         seconds = []
         for _ in range(rounds):
@@ -188,6 +222,34 @@ def updates(model: Any, engine: Any, rounds: int) -> None:
         print(f"{name:<40}{median * 1e3:>8.1f} ms  {span:<16}{median / copy_s:>8.1f} copies")
 
 
+def with_adapter(folder: str, model: Any, rank: int) -> tuple[Any, Any]:
+    """The model with an adapter that does something, and an engine that serves it."""
+    from rlvr.generation.vllm import VLLMEngine
+
+    adapted = add_adapters(copy.deepcopy(model), rank=rank, alpha=32.0, seed=0)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.01)
+    engine = VLLMEngine(folder, lora_rank=rank)
+    make_endless(engine)
+    sync_weights(engine, adapted, version=1, as_adapters=True)
+    return adapted, engine
+
+
+def make_endless(engine: Any) -> None:
+    """Let every answer end at the limit."""
+    engine._end_ids = []
+    original = engine._run
+
+    def endless(prompts: Any, params: Any) -> Any:
+        for one in params if isinstance(params, list) else [params]:
+            one.ignore_eos = True
+        return original(prompts, params)
+
+    engine._run = endless
+
+
 def vllm_contenders(
     folder: str, requests: list[Request], sampling: Sampling, tasks: list[rlvr.Task]
 ) -> tuple[Any, dict[str, Callable[[], Any]]]:
@@ -197,7 +259,7 @@ def vllm_contenders(
     from rlvr.generation.vllm import VLLMEngine
 
     engine = VLLMEngine(folder)
-    engine._end_ids = []
+    make_endless(engine)
     llm = engine._llm
     prompts = [{"prompt_token_ids": list(request.prompt_ids)} for request in requests]
     params = [
@@ -207,14 +269,6 @@ def vllm_contenders(
         )
         for request in requests
     ]  # fmt: skip
-    original = engine._run
-
-    def endless(prompts: Any, params: Any) -> Any:
-        for one in params if isinstance(params, list) else [params]:
-            one.ignore_eos = True
-        return original(prompts, params)
-
-    engine._run = endless  # type: ignore[method-assign]
     pool = rlvr.ScoringPool(workers=1)
     group = requests[0].n
     return engine, {

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import torch
 
 from rlvr.errors import ConfigError, EngineError, RlvrError, StaleWeightsError
-from rlvr.generation.engine import Completion, Engine, Request, Sampling
+from rlvr.generation.adapters import AdapterEngine, AdapterFiles, AdapterSettings
+from rlvr.generation.engine import Completion, Request, Sampling
 from rlvr.generation.proof import TOLERANCE_NATS, difference, probe_tokens
 from rlvr.generation.vllm_support import digest_of
 from rlvr.generation.weight_files import WeightFiles
@@ -36,7 +37,7 @@ OPENINGS = 3
 """Times in a row that a replica may fail to come back before it is given up."""
 
 
-class Replica(Engine, Protocol):
+class Replica(AdapterEngine, Protocol):
     """An engine that can be asked whether it lives, and answers from several threads at once."""
 
     dtype: torch.dtype
@@ -109,6 +110,8 @@ class ReplicatedEngine:
         """Held while weights change: a replica that comes back meanwhile gets the new ones."""
         self._files: WeightFiles | None = None
         self._gate = WeightGate("the replicas hold")
+        self._adapter: tuple[AdapterFiles, AdapterSettings] | None = None
+        """What is served beside the weights."""
         self._closing = threading.Event()
         self.weight_version = 0
         self.num_restarts = 0
@@ -170,14 +173,36 @@ class ReplicatedEngine:
             self._files = None
             files = WeightFiles.write(named_tensors, self._folder)
             try:
-                self._load_everywhere(files, version, keep_cache)
+                self._load_everywhere(lambda engine: engine.load_weights(files, version, keep_cache=keep_cache))
             except BaseException:
                 files.delete()
                 raise
+            self._keep_adapter(None)
             self._files, self.weight_version = files, version
             self._expected = self.forced_logprobs(self._probe)
             with self._changed:
                 self._homes.clear()  # what was cached there is of the weights before
+
+    def load_adapter(self, named_tensors: Iterable[tuple[str, Any]], settings: AdapterSettings, version: int) -> None:
+        """Serve the base weights with this adapter everywhere from now on, under this version.
+
+        Answers under way are finished by the adapter they began with. The files are written once, and stay for a replica that
+        comes back. Raises as `load_weights` does, ConfigError if the replicas were not started for such adapters; nothing is
+        generated until a complete set has been loaded.
+        """
+        self._wait_for_one()
+        with self._syncing, self._gate.update(version):
+            files = AdapterFiles.write(dict(named_tensors), settings, self._folder)
+            try:
+                self._load_everywhere(lambda engine: engine.load_adapter(files, settings, version))
+            except BaseException:
+                files.release()
+                raise
+            self._keep_adapter((files, settings))
+            self.weight_version = version
+            self._expected = self.forced_logprobs(self._probe)
+            with self._changed:
+                self._homes.clear()  # what was cached there is of the adapter before
 
     def fingerprint(self) -> str:
         """A digest of what the first replica says about fixed tokens."""
@@ -219,6 +244,13 @@ class ReplicatedEngine:
                 place.threads.shutdown(wait=False, cancel_futures=True)
         if self._files is not None:
             self._files.delete()
+        self._keep_adapter(None)
+
+    def _keep_adapter(self, adapter: tuple[AdapterFiles, AdapterSettings] | None) -> None:
+        """What a replica that comes back is given, in place of the one before."""
+        before, self._adapter = self._adapter, adapter
+        if before is not None:
+            before[0].release()
 
     def _serving(self) -> list[tuple[_Place, Replica]]:
         with self._changed:
@@ -353,6 +385,8 @@ class ReplicatedEngine:
                 with self._syncing:
                     if self._files is not None:
                         engine.load_weights(self._files, self.weight_version)
+                    if self._adapter is not None:
+                        engine.load_adapter(*self._adapter, self.weight_version)
                     served = engine.forced_logprobs(self._probe)
                     if not self._gate.fault:
                         self._compare(self._expected, served, f"replica {place.number}, restarted, and the others")
@@ -370,16 +404,14 @@ class ReplicatedEngine:
             self._assign()
             self._changed.notify_all()
 
-    def _load_everywhere(self, files: WeightFiles, version: int, keep_cache: bool) -> None:
+    def _load_everywhere(self, load: Callable[[Replica], None]) -> None:
         """Every replica at the same time. One that dies over it is replaced, and then loads them too."""
         serving = self._serving()
         with ThreadPoolExecutor(max(1, len(serving))) as threads:
-            loads = [
-                threads.submit(engine.load_weights, files, version, keep_cache=keep_cache) for _, engine in serving
-            ]
+            loads = [threads.submit(load, engine) for _, engine in serving]
         loaded = 0
-        for (place, engine), load in zip(serving, loads, strict=True):
-            fault = load.exception()
+        for (place, engine), done in zip(serving, loads, strict=True):
+            fault = done.exception()
             if fault is None:
                 loaded += 1
             elif isinstance(fault, EngineError):

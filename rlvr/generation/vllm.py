@@ -113,7 +113,7 @@ class VLLMEngine:
             except Exception as fault:  # a boundary: whatever vLLM raises while it starts, nothing was started
                 raise support.start_failure(path, fault) from fault
             self._llm.init_weight_transfer_engine({"init_info": {}})
-            self._adaptable: list[str] = self._llm.collective_rpc("adaptable_layers")[0]
+            self._adaptable: list[str] = self._llm.collective_rpc("adaptable_layers")[0] if lora_rank else []
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         """`n` completions for each request, in order.

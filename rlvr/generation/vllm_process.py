@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,15 +22,24 @@ _LAUNCHERS = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RAN
 class ServerProcess:
     """One server on a free port of the loopback. It ends with `stop`, or when this process ends, however that happens."""
 
-    def __init__(self, path: str | Path, flags: list[str], gpus: Sequence[int] | None = None) -> None:
-        """Start it. `path` is the model, for messages; `gpus` are those it may use (default: all that this process sees)."""
+    def __init__(
+        self,
+        path: str | Path,
+        flags: list[str],
+        gpus: Sequence[int] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it. `path` is the model, for messages; `gpus` are those it may use (default: all that this process sees).
+
+        `variables` are set in its environment beside those that every server gets.
+        """
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self._path = path
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
-        environment = {**support.server_environment(), **os.environ, "VLLM_SERVER_DEV_MODE": "1"}
+        environment = {**support.server_environment(), **os.environ, "VLLM_SERVER_DEV_MODE": "1", **(variables or {})}
         if gpus is not None:
             environment["CUDA_VISIBLE_DEVICES"] = support.visible_devices(gpus)
         environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # that of an engine in this process

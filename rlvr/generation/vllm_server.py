@@ -16,9 +16,11 @@ import torch
 
 from rlvr.errors import ConfigError, EngineError
 from rlvr.generation import vllm_support as support
+from rlvr.generation.adapters import AdapterSettings, ServedAdapter
 from rlvr.generation.engine import Completion, FinishReason, Request, Sampling, answer_limit
 from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
+from rlvr.generation.server_adapters import ServerAdapters
 from rlvr.generation.vllm_process import ServerProcess
 from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weight_files import WeightFiles, buckets, write_bucket
@@ -46,10 +48,12 @@ class VLLMServerEngine:
         dtype: torch.dtype | None = None,
         transfer_folder: str | Path = "/dev/shm",
         trusted_network: bool = False,
+        lora_rank: int = 0,
         timeout_s: float = 600.0,
     ) -> None:
         """Connect to the server at `url` that serves the model `path` in `dtype` (default: as `launch` chooses it).
 
+        With `lora_rank`, `load_adapter` takes adapters of up to that rank; the server has to be started for them.
         Raises ConfigError if the address, the server's version or its settings do not fit, EngineError if it does not answer.
         """
         import httpx
@@ -69,6 +73,8 @@ class VLLMServerEngine:
         self._folder = str(transfer_folder)
         self._gate = WeightGate("the server holds")
         self._salt = secrets.token_hex(8)
+        self._adapters = ServerAdapters(self._post, shapes=self._shapes, lora_rank=lora_rank, folder=transfer_folder)
+        self._lost_adapter = False
         self.dtype = support.serving_dtype(config, dtype)
         # Some more than there are threads, so that a question about its health need not wait for an answer to end.
         limits = httpx.Limits(max_connections=_CONNECTIONS + 8, max_keepalive_connections=_CONNECTIONS)
@@ -79,6 +85,7 @@ class VLLMServerEngine:
             self.max_model_len: int = int(self._get("/v1/models")["data"][0]["max_model_len"])
             self.weight_version = support.version_number(self._get("/weight_info").get("weight_version"))
             self._post("/init_weight_transfer_engine", init_info={})
+            self._adapters.connect()
         except BaseException:
             self.close()
             raise
@@ -96,6 +103,7 @@ class VLLMServerEngine:
         gpu_memory_utilization: float = 0.9,
         tensor_parallel_size: int = 1,
         gpus: Sequence[int] | None = None,
+        lora_rank: int = 0,
         timeout_s: float = 600.0,
         start_timeout_s: float = 600.0,
     ) -> Self:
@@ -115,6 +123,8 @@ class VLLMServerEngine:
         longest = getattr(config.get_text_config(), "max_position_embeddings", None) or 4096
         length = min(max_model_len or longest, longest)
         served = support.serving_dtype(config, dtype)
+        # Two, so that answers under way are finished by the adapter they began with while new ones begin with the next.
+        adapters = support.adapter_flags(lora_rank, versions=2)
         support.check_gpu_memory(
             config, path, served, gpu_memory_utilization, tensor_parallel_size, max_model_len=length
         )
@@ -140,10 +150,18 @@ class VLLMServerEngine:
             )
         # On a CPU vLLM 0.32 dies when a prompt with a seed is read in several parts (`CPU Generator does not use offset`).
         switches = ["--enable-scale-out", *([] if on_gpu else ["--enforce-eager", "--no-enable-chunked-prefill"])]
-        server = ServerProcess(path, [text for pair in flags.items() for text in pair] + switches, gpus)
+        if adapters:
+            switches.append("--enable-lora")
+            flags |= {"--max-lora-rank": str(adapters["max_lora_rank"]), "--max-loras": str(adapters["max_loras"])}
+        server = ServerProcess(
+            path,
+            [text for pair in flags.items() for text in pair] + switches,
+            gpus,
+            {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"} if adapters else {},
+        )
         try:
             server.wait_until_healthy(start_timeout_s)
-            engine = cls(server.url, path, tokenizer, dtype=served, timeout_s=timeout_s)
+            engine = cls(server.url, path, tokenizer, dtype=served, lora_rank=lora_rank, timeout_s=timeout_s)
         except BaseException:
             server.stop()
             raise
@@ -206,7 +224,19 @@ class VLLMServerEngine:
                 raise EngineError(
                     f"the server {self._url} names weight version {served!r} after it was given {version}"
                 )
+            self._adapters.serve(None)
             self.weight_version = version
+
+    def load_adapter(self, named_tensors: Iterable[tuple[str, Any]], settings: AdapterSettings, version: int) -> None:
+        """Answer requests that begin from now on by the base weights with this adapter, under this version.
+
+        Those under way are finished by the adapter they began with, and nothing waits. Raises ConfigError if the server was
+        not started for such adapters, EngineError if it is incomplete or does not fit or if the server fails; what was served
+        before is then still served.
+        """
+        adapter = self._adapters.load(named_tensors, settings, version)
+        self.weight_version = version
+        self._adapters.serve(adapter)
 
     def fingerprint(self) -> str:
         """A digest of what the server says about fixed tokens."""
@@ -216,14 +246,15 @@ class VLLMServerEngine:
         """Log-probability at temperature 1, in nats, of each given token after the first."""
         # Before all answers that wait for a place, or the proof of new weights would wait for them.
         body = {"token_ids": list(token_ids), "sampling_params": support.probe_settings(), "priority": -1}
-        places = self._post("/inference/v1/generate", **body)["prompt_logprobs"]
+        with self._adapters.used() as adapter:
+            places = self._ask_model(body, adapter)["prompt_logprobs"]
         return [place[str(token)]["logprob"] for place, token in zip(places[1:], token_ids[1:], strict=True)]
 
     def healthy(self, timeout_s: float = 30.0) -> bool:
         """Whether the server answers within `timeout_s` that it and its workers run."""
         import httpx
 
-        if self._server is not None and not self._server.running:
+        if self._lost_adapter or (self._server is not None and not self._server.running):
             return False
         try:
             return bool(self._client.get("/health", timeout=timeout_s).status_code == 200)
@@ -233,6 +264,9 @@ class VLLMServerEngine:
     def close(self) -> None:
         """Close the connections, and stop the server if `launch` started it."""
         self._threads.shutdown(cancel_futures=True)
+        if self._server is not None or not self.healthy(5.0):
+            self._client.close()  # first, for there is nobody to be told that the adapter goes
+        self._adapters.serve(None)
         self._client.close()
         if self._server is not None:
             self._server.stop()
@@ -240,9 +274,14 @@ class VLLMServerEngine:
     def _answers_to(self, body: dict[str, Any]) -> list[Completion]:
         """What the server answers to one request, by weights that arrived completely."""
         ticket = self._gate.enter()
-        reply = self._post("/inference/v1/generate", cache_salt=self._salt, **body)
+        with self._adapters.used() as adapter:
+            reply = self._ask_model({"cache_salt": self._salt, **body}, adapter)
         choices = sorted(reply["choices"], key=lambda choice: int(choice["index"]))
-        return self._gate.leave(ticket, [_completion(choice) for choice in choices])
+        return self._gate.leave(ticket, [_completion(choice, adapter) for choice in choices])
+
+    def _ask_model(self, body: dict[str, Any], adapter: ServedAdapter | None) -> Any:
+        """The base model's reply, or that of the model which vLLM calls by the adapter's name."""
+        return self._post("/inference/v1/generate", **body, **({} if adapter is None else {"model": adapter.name}))
 
     def _abandon_update(self) -> None:
         """Nothing may be finished with half-loaded weights, and the next update must be able to start."""
@@ -290,19 +329,28 @@ class VLLMServerEngine:
                 f"the vLLM server {self._url} does not answer ({type(fault).__name__} at {path}).{last} "
                 "Check that it runs; nothing of this call was kept."
             ) from fault
+        if reply.status_code == 404 and body is not None and "model" in body:
+            self._lost_adapter = True
+            raise EngineError(
+                f"the vLLM server {self._url} has lost the adapter it was given: it was restarted. Nothing of this call was kept."
+            )
         if reply.status_code == 404 and path != "/version":
+            adapters = " and, for adapters, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1" if "lora" in path else ""
             raise ConfigError(
-                f"the vLLM server {self._url} has no route {path}. Start it with VLLM_SERVER_DEV_MODE=1 and --enable-scale-out."
+                f"the vLLM server {self._url} has no route {path}. Start it with VLLM_SERVER_DEV_MODE=1, --enable-scale-out"
+                f"{adapters}."
             )
         if reply.status_code >= 300:
             raise EngineError(
                 f"the vLLM server {self._url} answered {path} with {reply.status_code}: {reply.text[:400]}"
             )
-        return reply.json() if reply.content else {}
+        return reply.json() if "json" in reply.headers.get("content-type", "") else {}
 
 
-def _completion(choice: dict[str, Any]) -> Completion:
+def _completion(choice: dict[str, Any], adapter: ServedAdapter | None) -> Completion:
     spans = [(span["version"], span["start"], span["end"]) for span in choice.get("weight_versions") or ()]
+    if adapter is not None:  # vLLM's label is that of the base weights
+        spans[:1] = [(str(adapter.version), 0, 0)]
     version, starts = support.version_starts(spans)
     reason: FinishReason = choice["finish_reason"] if choice["finish_reason"] in ("stop", "length") else "abort"
     logprobs = [float(place["logprob"]) for place in choice["logprobs"]["content"]]

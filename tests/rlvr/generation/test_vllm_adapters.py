@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,19 +30,43 @@ TOLERANCE = 5e-5
 """Nats, float32; measured differences are 2e-6 on a model of this size."""
 
 
-@pytest.fixture(scope="module")
-def engine(model_folder: Path) -> Iterator[Any]:
-    from rlvr.generation.vllm import VLLMEngine
+@pytest.fixture(scope="module", params=["vllm", "vllm-server"])
+def engine(request: pytest.FixtureRequest, model_folder: Path) -> Iterator[Any]:
+    if request.param == "vllm":
+        from rlvr.generation.vllm import VLLMEngine
 
-    engine = VLLMEngine(model_folder, max_num_seqs=64, lora_rank=RANK)
+        engine: Any = VLLMEngine(model_folder, max_num_seqs=64, lora_rank=RANK)
+    else:
+        engine = launched(model_folder)
     yield engine
     engine.close()
+    assert not left_in_shared_memory()
+
+
+def launched(model_folder: Path) -> Any:
+    from rlvr.generation.vllm_server import VLLMServerEngine
+
+    return VLLMServerEngine.launch(
+        model_folder, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500, lora_rank=RANK
+    )
+
+
+def left_in_shared_memory() -> list[Path]:
+    return list(Path("/dev/shm").glob("rlvr-adapter-*"))
+
+
+def held_by(engine: Any) -> int:
+    """Adapters that vLLM has loaded."""
+    if hasattr(engine, "_llm"):
+        return len(engine._llm.llm_engine.list_loras())
+    return len(engine._post("/collective_rpc", method="list_loras")["results"][0])
 
 
 @pytest.fixture(autouse=True)
-def _base_weights_afterwards(engine: Any, model: Any) -> Iterator[None]:
+def _base_weights_afterwards(request: pytest.FixtureRequest, model: Any) -> Iterator[None]:
     yield
-    engine.load_weights(model.named_parameters(), 0)
+    if "engine" in request.fixturenames:
+        request.getfixturevalue("engine").load_weights(model.named_parameters(), 0)
 
 
 @pytest.fixture
@@ -147,14 +173,19 @@ def test_whole_weights_take_the_adapter_off(engine: Any, adapted: Any, requests:
     assert prove_served(engine, expected, 9) < TOLERANCE
 
 
-def test_after_many_updates_vllm_holds_one_adapter_and_shared_memory_none(engine: Any, adapted: Any) -> None:
-    before = set(os.listdir("/dev/shm"))
-    for version in range(20):
+def test_after_many_updates_vllm_holds_at_most_two_adapters_and_shared_memory_one(engine: Any, adapted: Any) -> None:
+    for version in range(1, 21):
         load(engine, move(adapted, version, by=0.01), version)
         engine.generate([Request([5, 6, 7], seed=version)], Sampling(max_tokens=2))
-    assert len(engine._llm.llm_engine.list_loras()) == 1
-    assert prove_served(engine, adapted, 19) < TOLERANCE
-    assert not {name for name in set(os.listdir("/dev/shm")) - before if name.startswith("rlvr-adapter-")}
+    on_server = not hasattr(engine, "_llm")
+    assert held_by(engine) == 1 + on_server
+    assert len(left_in_shared_memory()) == on_server
+    if on_server:
+        assert len(engine._get("/v1/models")["data"]) == 2  # the base model and one adapter
+    assert prove_served(engine, adapted, 20) < TOLERANCE
+    engine.load_weights(named_weights(adapted), 21)
+    assert not left_in_shared_memory()
+    assert held_by(engine) == 0
 
 
 def test_a_rank_that_vllm_has_no_room_for_is_refused_before_anything_is_loaded(model_folder: Path) -> None:
@@ -168,3 +199,84 @@ def test_an_engine_without_room_for_adapters_says_so(vllm_engine: Any, adapted: 
     with pytest.raises(ConfigError, match="started without lora_rank"):
         load(vllm_engine, adapted, 1)
     assert vllm_engine.weight_version == 0
+
+
+def test_answers_under_way_are_finished_by_the_adapter_they_began_with(engine: Any, adapted: Any, model: Any) -> None:
+    if hasattr(engine, "_llm"):
+        pytest.skip("the engine in this process does one thing at a time")
+    load(engine, move(adapted, 1), 1)
+    older = copy.deepcopy(adapted)
+    request = Request([5, 6, 7], seed=3, n=32)  # some of them are long
+    answers: list[Any] = []
+    reader = threading.Thread(target=lambda: answers.extend(engine.generate([request], Sampling(max_tokens=400))[0]))
+    try:
+        reader.start()
+        while not engine._adapters._current._adapter._users > 1:
+            time.sleep(0.001)
+        load(engine, move(adapted, 2), 2)
+        assert_samples_from(engine, adapted, [Request([5, 6, 8], seed=1)], 2)
+        under_way = reader.is_alive()
+        files = len(left_in_shared_memory())
+    finally:
+        reader.join(300)
+    assert (under_way, files) == (True, 2)
+    assert len(left_in_shared_memory()) == 1
+    assert len(answers) == 32
+    for answer in answers:
+        assert (answer.weight_version, answer.version_starts) == (1, ())
+        with torch.no_grad():
+            logits = older(torch.tensor([[*request.prompt_ids, *answer.token_ids]])).logits[0, 2:-1]
+        expected = logits.log_softmax(-1).gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0]
+        assert torch.tensor(answer.logprobs) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_server_without_room_for_adapters_is_refused_when_it_is_connected_to(
+    vllm_server: Any, model_folder: Path
+) -> None:
+    from rlvr.generation.vllm_server import VLLMServerEngine
+
+    with pytest.raises(ConfigError, match=r"started without adapters\. Start it with --enable-lora"):
+        VLLMServerEngine(vllm_server._url, model_folder, lora_rank=4)
+
+
+def test_a_server_that_was_killed_comes_back_with_the_adapter_of_the_others(
+    model_folder: Path, model: Any, adapted: Any, requests: list[Request]
+) -> None:
+    from rlvr.generation.vllm_replicas import open_servers
+
+    two = open_servers(
+        model_folder,
+        replicas=2,
+        max_num_seqs=64,
+        kv_cache_memory_mb=64,
+        start_timeout_s=1500,
+        health_every_s=1.0,
+        lora_rank=RANK,
+    )
+    try:
+        for version in (1, 2):
+            load(two, move(adapted, version), version)
+            assert prove_served(two, adapted, version) < TOLERANCE
+            assert_samples_from(two, adapted, requests, version)
+        good, settings = list(named_adapters(adapted)), adapter_settings(adapted)
+        with pytest.raises(EngineError, match="not given"):
+            two.load_adapter(good[:-1], settings, 3)
+        with pytest.raises(EngineError, match="load a complete set"):
+            two.generate(requests, Sampling(max_tokens=2))
+        load(two, adapted, 3)
+        victim = two._places[0]
+        os.killpg(victim.engine._server._process.pid, 9)
+        assert_samples_from(two, adapted, requests, 3)
+        deadline = time.monotonic() + 1500
+        while two.num_restarts < 1:
+            assert time.monotonic() < deadline, victim.fault
+            time.sleep(0.1)
+        assert prove_served(victim.engine, adapted, 3) < TOLERANCE
+        assert len(left_in_shared_memory()) == 1  # of all servers together
+        assert_samples_from(two, adapted, requests, 3)
+        two.load_weights(model.named_parameters(), 4)
+        assert not left_in_shared_memory()
+        assert_samples_from(two, model, requests, 4)
+    finally:
+        two.close()
+    assert not left_in_shared_memory()

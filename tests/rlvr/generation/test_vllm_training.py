@@ -79,10 +79,11 @@ def test_a_run_on_vllm_learns_like_one_on_transformers_and_samples_from_what_it_
         assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
 
 
-@pytest.mark.parametrize("engine", ["vllm"])
+@pytest.mark.parametrize("engine", ["vllm", "vllm_server"])
 def test_a_run_whose_adapters_are_served_learns_like_one_that_merges_them(tmp_path: Path, engine: str) -> None:
     lora = {"lora_rank": 4, "learning_rate": 1e-2}
-    as_adapters = learn(tmp_path / "adapters", engine, max_num_seqs=64, settings={**lora, "serve_adapters": True})
+    served = {**lora, "serve_adapters": True}
+    as_adapters = learn(tmp_path / "adapters", engine, max_num_seqs=64, kv_cache_memory_mb=64, settings=served)
     merged = learn(tmp_path / "merged", "transformers", settings=lora)
     for rows in (as_adapters, merged):
         first, last = rows[0]["reward"], sum(row["reward"] for row in rows[-3:]) / 3
