@@ -11,9 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import rlvr
 from rlvr.errors import ConfigError
+from rlvr.generation.transformers import TransformersEngine
+from rlvr.generation.vllm_versions import vllm_version
+from rlvr.tokens import Span
 from rlvr.tracking import read_metrics, read_rollouts, rollout_files
-from rlvr_trainers.ahead import Ahead
+from rlvr.trajectory import Trajectory
+from rlvr_trainers.ahead import Ahead, token_age
 from rlvr_trainers.checkpoint import list_checkpoints
 from rlvr_trainers.grpo import GRPOConfig, train_grpo
 from rlvr_trainers.ppo import PPOConfig, train_ppo
@@ -121,6 +126,14 @@ def test_ppo_samples_ahead_too(tiny_model, last_letter, tmp_path):
         ({"staleness": 2}, "staleness is 2"),
         ({"importance": "none"}, "importance = 'none' with staleness = 1"),
         ({"replay": "somewhere"}, "the rollouts come from 'somewhere'"),
+        ({"in_flight": "recompute", "staleness": 0}, "in_flight = 'recompute' changes weights .* Set staleness = 1"),
+        ({"in_flight": "keep", "engine": "transformers"}, "engine = 'transformers' cannot. Set engine = 'vllm_server'"),
+        ({"in_flight": "keep", "engine": "vllm"}, "engine = 'vllm' cannot. Set engine = 'vllm_server'"),
+        (
+            {"in_flight": "keep", "engine": "vllm_server", "lora_rank": 4, "serve_adapters": True},
+            "by the adapter it began with. Set serve_adapters = false",
+        ),
+        ({"in_flight": "kept"}, "in_flight 'kept' is not known. Did you mean 'keep'"),
     ],
 )
 def test_settings_that_do_not_go_with_it_are_refused(tiny_model, last_letter, tmp_path, settings, named):
@@ -131,3 +144,28 @@ def test_settings_that_do_not_go_with_it_are_refused(tiny_model, last_letter, tm
 def test_the_engine_inside_the_training_process_is_refused(tiny_model, last_letter, tmp_path):
     with pytest.raises(ConfigError, match="vllm_server"):
         train_grpo(small(tiny_model, last_letter, tmp_path / "run", engine="vllm"), quiet=True)
+
+
+def test_an_engine_whose_weights_cannot_change_while_it_samples_is_refused(tiny_model, last_letter, tmp_path):
+    config = small(tiny_model, last_letter, tmp_path / "run", in_flight="keep")
+    with pytest.raises(ConfigError, match="was given a TransformersEngine"):
+        train_grpo(config, engine=TransformersEngine(tiny_model), quiet=True)
+
+
+@pytest.mark.skipif(vllm_version() is not None, reason="vLLM is installed here")
+def test_in_flight_asks_for_servers_where_vllm_is_missing(tiny_model, last_letter, tmp_path):
+    with pytest.raises(ConfigError, match="vLLM is not installed"):
+        train_grpo(small(tiny_model, last_letter, tmp_path / "run", in_flight="keep"), quiet=True)
+
+
+def test_the_age_of_tokens_is_counted_by_what_each_version_sampled():
+    def episode(*spans: Span, earlier: tuple[Trajectory, ...] = ()) -> Trajectory:
+        return Trajectory(
+            rlvr.Task("p"), [], [], [], None, "stop", 0, 1, [], [], 0, 0, 0, list(spans), earlier
+        )  # fmt: skip
+
+    begun = episode(Span(3, 2, 8), Span(5, 8, 10))  # 6 tokens two updates old, 2 new ones
+    rewritten = episode(Span(5, 4, 8), earlier=(episode(Span(4, 1, 9)),))  # 4 new ones, 8 one update old
+    age = token_age(Collected(live=[[begun]], dead=[[rewritten]]), 5)
+    assert age == {"staleness": (6 * 2 + 8 * 1) / 20, "newest_weights_share": 6 / 20}
+    assert token_age(Collected(live=[[episode()]]), 5) == {"staleness": 0.0, "newest_weights_share": 0.0}

@@ -6,10 +6,14 @@
 
 So every batch but the first is trained on by weights one step newer than those that sampled it, and always by just one: what a
 run does depends on no clock. Noukhovitch et al. 2024, arXiv:2410.18252; the importance weights of `losses` correct for it.
+
+With `in_flight` new weights reach the engine while it samples, and what is under way goes on with them (PipelineRL, Piché et al.
+2025, arXiv:2509.19128): a batch then holds tokens of two versions, and which of them depends on the clock.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -71,7 +75,16 @@ class Ahead:
         self._drawn.set_result(Collected(live, dead, state["refilled"]))
 
 
-def lag(collected: Collected, version: int) -> float:
-    """Optimizer updates between the weights that sampled an episode and version `version`, on average."""
-    versions = [trajectory.weight_version for group in collected.groups for trajectory in group]
-    return version - sum(versions) / len(versions)
+def token_age(collected: Collected, version: int) -> dict[str, float]:
+    """How old the sampled tokens are. `staleness`: optimizer updates between the weights that sampled a token and version
+    `version`, on average; `newest_weights_share`: tokens that this version sampled.
+    """
+    num_tokens: Counter[int] = Counter()
+    for trajectory in (trajectory for group in collected.groups for trajectory in group):
+        for span in (span for sample in trajectory.samples for span in sample.spans):
+            num_tokens[span.weight_version] += span.end - span.start
+    total = max(1, num_tokens.total())
+    return {
+        "staleness": sum((version - sampled_by) * count for sampled_by, count in num_tokens.items()) / total,
+        "newest_weights_share": num_tokens[version] / total,
+    }

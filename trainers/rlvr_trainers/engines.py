@@ -28,6 +28,7 @@ def open_engine(
     ranks: Ranks = ALONE,
     own_weights: bool = False,
     lora_rank: int = 0,
+    in_flight: bool = False,
     quiet: bool = False,
 ) -> tuple[Engine | None, bool]:
     """`(engine, shared)`: the engine, and whether it samples from the very module that is trained.
@@ -36,9 +37,12 @@ def open_engine(
     faster one that is installed and says on standard error, unless `quiet`, which and why. With several `ranks` the
     transformers engine samples on each of them, from a whole copy of the weights, and vLLM runs as servers that the first one
     talks to; the others have no engine then (None). `own_weights` asks for a copy on one process too, so that it may sample
-    while the model is trained. With `lora_rank` the engine gets adapters of that rank and no other weights, which needs vLLM.
-    Raises ConfigError where vLLM is asked for and is not there, or cannot serve the model.
+    while the model is trained, `in_flight` for one whose weights may change while it samples. With `lora_rank` the engine gets
+    adapters of that rank and no other weights, which needs vLLM. Raises ConfigError where vLLM is asked for and is not there, or
+    cannot serve the model.
     """
+    if name == "auto" and in_flight:
+        name = "vllm_server"
     if name == "auto":
         parameters = sum(parameter.numel() for parameter in model.parameters())
         name, reason = choose_engine(parameters, on_gpu=torch.cuda.is_available())

@@ -10,6 +10,8 @@ from pathlib import Path
 from rlvr.errors import CheckpointError, ConfigError
 from rlvr.generation.engine import Engine
 from rlvr.generation.loading import load_tokenizer
+from rlvr.generation.replicas import ReplicatedEngine
+from rlvr.generation.vllm_server import VLLMServerEngine
 from rlvr.scoring import open_pool
 from rlvr.tracking import rollout_files
 from rlvr_trainers.ahead import Ahead
@@ -96,10 +98,16 @@ def open_run(
                 ranks=ranks,
                 own_weights=config.staleness > 0,
                 lora_rank=config.lora_rank if config.serve_adapters else 0,
+                in_flight=config.in_flight != "off",
                 quiet=quiet,
             )
         else:
             shared = False
+            if config.in_flight != "off" and not isinstance(engine, VLLMServerEngine | ReplicatedEngine):
+                raise ConfigError(
+                    f"in_flight = {config.in_flight!r} needs an engine whose weights may change while it samples, and the run "
+                    f"was given a {type(engine).__name__}. Give it vLLM servers, or set in_flight = 'off'"
+                )
         if config.chat_template and engine is not None:
             engine.tokenizer.chat_template = tokenizer.chat_template
         run = Run(config, state, tokenizer, learner, engine, shared, pool, sampler, folder, unseen, progress)

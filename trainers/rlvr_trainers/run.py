@@ -18,7 +18,7 @@ from rlvr.scoring import ScoringPool
 from rlvr.task import Task
 from rlvr.tracking import RunFolder
 from rlvr.trajectory import Trajectory
-from rlvr_trainers.ahead import Ahead, Draw, lag
+from rlvr_trainers.ahead import Ahead, Draw, token_age
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.checkpoint import (
     TrainerState,
@@ -102,7 +102,7 @@ class Run:
     ahead: Ahead | None = None
     """What samples while an update runs, with `staleness`."""
     _draw: Draw | None = None
-    _lag: float = 0.0
+    _token_age: Metrics = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.watch = WeightWatch(self.learner.optimizer.parameters, self.ranks)
@@ -153,7 +153,8 @@ class Run:
         check_faults(collected.groups, limit=config.max_fault_share)
         if _due(step, config.rollouts_every):
             self.folder.write_rollouts(step, (t for group in collected.groups for t in group))
-        self._lag = lag(collected, self.learner.optimizer.updates) if self.ahead is not None else 0.0
+        if self.ahead is not None:
+            self._token_age = token_age(collected, self.learner.optimizer.updates)
         return collected
 
     def sample_ahead(self) -> None:
@@ -207,7 +208,7 @@ class Run:
         """Keep what the updates of this step work on; a checkpoint between them holds it."""
         self.state.buffer = {
             "batch": None if batch is None else batch.tensors(),
-            "metrics": dict(metrics) | ({} if self.ahead is None else {"staleness": self._lag}),
+            "metrics": dict(metrics) | self._token_age,
             "updates": [],
         }
 
@@ -238,8 +239,10 @@ class Run:
             self.save()
 
     def sync(self) -> None:
-        """Give the new weights to the engine."""
-        self._settle()
+        """Give the new weights to the engine: when nothing samples, or with `in_flight` to what is sampling, too."""
+        if self.config.in_flight == "off":
+            self._settle()
+            self.clock.lap("rollout")
         sync_weights(
             self.engine,
             self.learner.model,
@@ -247,12 +250,14 @@ class Run:
             shared=self.shared,
             as_adapters=self.config.serve_adapters,
             spread=self.learner.spread,
+            keep_cache=self.config.in_flight == "keep",
         )
 
     def end_step(self) -> None:
         """Metrics, evaluation and checkpoint, each when due."""
         assert self.state.buffer is not None
         self._settle()
+        self.clock.lap("rollout")
         step = self.state.step + 1
         metrics: Metrics = dict(self.state.buffer["metrics"])
         updates: list[Metrics] = self.state.buffer["updates"]

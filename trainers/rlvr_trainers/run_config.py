@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from rlvr.errors import ConfigError
 from rlvr.generation.adapters import room_for
@@ -17,6 +17,8 @@ from rlvr_trainers.rollouts import RewardTerms
 from rlvr_trainers.sampler import EnvConfig, env_mix
 from rlvr_trainers.shapes import unknown_name
 from rlvr_trainers.thinking import chat_template
+
+InFlight = Literal["off", "recompute", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,9 @@ class RunConfig:
     staleness: int = 0
     """1 samples the next batch while the update on this one runs, from weights one step older than those it is trained on; the
     importance weights are then always on. 0 samples and trains in turn."""
+    in_flight: InFlight = "off"
+    """With staleness = 1 and vLLM servers: give them new weights while they sample the next batch, and not when it is
+    complete. Answers under way go on, with a key-value cache that is made again (`recompute`) or of the old weights (`keep`)."""
 
     replay: str = ""
     """Train on the rollouts that the run in this folder stored, step by step, and sample none."""
@@ -172,6 +177,23 @@ class RunConfig:
             )
         if self.serve_adapters:
             self._check_serve_adapters()
+        if self.in_flight not in get_args(InFlight):
+            raise unknown_name("in_flight", self.in_flight, get_args(InFlight))
+        if self.in_flight != "off" and not self.staleness:
+            raise ConfigError(
+                f"in_flight = {self.in_flight!r} changes weights while the next batch is sampled, and with staleness = 0 none is "
+                "sampled in advance. Set staleness = 1, or in_flight = 'off'"
+            )
+        if self.in_flight != "off" and self.engine not in ("auto", "vllm_server"):
+            raise ConfigError(
+                f"in_flight = {self.in_flight!r} needs an engine that goes on sampling while its weights change, and engine = "
+                f"{self.engine!r} cannot. Set engine = 'vllm_server', or in_flight = 'off'"
+            )
+        if self.in_flight != "off" and self.serve_adapters:
+            raise ConfigError(
+                f"in_flight = {self.in_flight!r} lets answers under way go on with new weights, and vLLM ends an answer by the "
+                "adapter it began with. Set serve_adapters = false, or in_flight = 'off'"
+            )
         if self.keep_checkpoints < 1:
             raise ConfigError(
                 f"keep_checkpoints is {self.keep_checkpoints}; the result itself would be removed. Give at least 1"

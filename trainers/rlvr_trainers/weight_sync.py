@@ -28,12 +28,14 @@ def sync_weights(
     shared: bool = False,
     as_adapters: bool = False,
     spread: Spread = WHOLE,
+    keep_cache: bool = False,
 ) -> None:
     """Serve the model's weights under `version`. Raises StaleWeightsError if the engine then serves others.
 
     `shared`: the engine samples from the very module that is trained, so there is nothing to copy. `as_adapters`: the engine
     has the base weights, and only the adapters are sent. With several ranks all of them call this, for weights in pieces are
-    gathered together; `engine` is None on those that do not sample.
+    gathered together; `engine` is None on those that do not sample. `keep_cache`: what a server samples meanwhile goes on from
+    the key-value cache of the weights before.
     """
     weights = named_adapters(model) if as_adapters else named_weights(model)
     if engine is None:
@@ -41,7 +43,10 @@ def sync_weights(
             pass
         _gathered_forward(model, spread)
         return
-    if not as_adapters:
+    if keep_cache:
+        assert isinstance(engine, VLLMServerEngine | ReplicatedEngine)
+        engine.load_weights(weights, version, keep_cache=True)
+    elif not as_adapters:
         engine.load_weights(weights, version)
     elif isinstance(engine, AdapterEngine):
         engine.load_adapter(weights, adapter_settings(model), version)

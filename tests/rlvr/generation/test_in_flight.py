@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+import rlvr
 from rlvr.errors import EngineError
 from rlvr.generation.engine import Completion, Request, Sampling
 from rlvr.generation.proof import prove_served
 from rlvr.generation.vllm_versions import vllm_version
+from rlvr.rollout import rollout
+from rlvr.scoring import ScoringPool
+from rlvr.trajectory import Trajectory
 
 pytestmark = [
     pytest.mark.vllm,
@@ -23,6 +28,16 @@ pytestmark = [
 ]
 TOLERANCE = 5e-5
 LONG = Sampling(max_tokens=400)
+
+
+@rlvr.register("inflighttest/say-v0")
+def say(rng: random.Random) -> rlvr.Task:
+    return rlvr.Task(str(rng.random()))
+
+
+@say.verifier
+def anything(task: rlvr.Task, text: str) -> rlvr.Score:
+    return rlvr.Score(1.0)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +58,24 @@ def server(vllm_server: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
     vllm_server.load_weights(model.named_parameters(), 0)
 
 
+def metric(server: Any, name: str) -> float:
+    lines = server._client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}{{"))
+
+
 def sampled(server: Any) -> float:
     """Tokens that the server has sampled since it started."""
-    lines = server._client.get("/metrics").text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:generation_tokens_total"))
+    return metric(server, "generation_tokens_total")
+
+
+def queued(server: Any) -> float:
+    """Requests that wait in the server for a place."""
+    return metric(server, "num_requests_waiting")
+
+
+def many(prompt: list[int]) -> list[Request]:
+    """Far more answers than the server has places for, so that an update finds some of them running and some of them waiting."""
+    return [Request(prompt, seed=seed, n=32) for seed in range(16)]
 
 
 class Asked(threading.Thread):
@@ -107,7 +136,7 @@ def changed_on_the_way(groups: list[list[Completion]]) -> list[Completion]:
 
 def test_after_the_change_every_token_is_the_new_weights_own(server: Any, model: Any, other: Any) -> None:
     prompt = [5, 6, 7]
-    asked = Asked(server, [Request(prompt, seed=3, n=32)])
+    asked = Asked(server, many(prompt))
     server.load_weights(other.named_parameters(), 9)
     assert prove_served(server, other, 9) < TOLERANCE
     for answer in changed_on_the_way(asked.groups()):
@@ -124,7 +153,7 @@ def test_with_the_cache_kept_what_runs_goes_on_from_it_and_what_begins_does_not_
     prompt = [5 + place % 40 for place in range(90)]
     long = Request([5 + place % 40 for place in range(300)], seed=1)  # more than two blocks of the prefix cache
     server.generate([long], Sampling(max_tokens=2))
-    asked = Asked(server, [Request(prompt, seed=3, n=32)])
+    asked = Asked(server, many(prompt))
     server.load_weights(other.named_parameters(), 9, keep_cache=True)
     assert prove_served(server, other, 9) < TOLERANCE
     [[later]] = server.generate([long], Sampling(max_tokens=8))
@@ -180,8 +209,8 @@ def test_an_update_that_fails_aborts_what_runs_and_refuses_what_waits(
         half.set()
         assert go_on.wait(60)
 
-    # More answers than the server has places for, so that some are aborted before their first token.
-    running = Asked(server, [Request([5, 6, 7], seed=seed, n=32) for seed in range(4)])
+    running = Asked(server, many([5, 6, 7]))
+    until(lambda: queued(server) > 0)
     faults: list[EngineError] = []
 
     def load() -> None:
@@ -200,10 +229,11 @@ def test_an_update_that_fails_aborts_what_runs_and_refuses_what_waits(
     with pytest.raises(EngineError, match="load a complete set"):
         waiting.groups()
     answers = [answer for group in running.groups() for answer in group]
-    assert len(answers) == 128
-    assert {answer.finish_reason for answer in answers} == {"abort"}
-    assert min(len(answer.token_ids) for answer in answers) == 0
-    assert max(len(answer.token_ids) for answer in answers) > 0
+    lengths = [len(answer.token_ids) for answer in answers if answer.finish_reason == "abort"]
+    assert len(answers) == 16 * 32
+    assert min(lengths) == 0
+    assert max(lengths) > 0
+    assert {answer.weight_version for answer in answers if answer.finish_reason != "abort"} <= {0}
 
     server.load_weights(model.named_parameters(), 10, keep_cache=keep_cache)
     assert prove_served(server, model, 10) < TOLERANCE
@@ -211,3 +241,28 @@ def test_an_update_that_fails_aborts_what_runs_and_refuses_what_waits(
     assert torch.tensor(answer.logprobs) == pytest.approx(
         logprobs_under(model, [5, 6, 7], answer.token_ids), abs=TOLERANCE
     )
+
+
+def test_episodes_that_were_under_way_when_an_update_failed_have_no_verdict(server: Any, other: Any) -> None:
+    played: list[list[Trajectory]] = []
+
+    def play() -> None:
+        tasks = rlvr.tasks("inflighttest/say-v0", n=16)
+        with ScoringPool(1) as pool:
+            played.extend(rollout(server, tasks, group_size=32, sampling=LONG, pool=pool, seed=0))
+
+    before = sampled(server)
+    playing = threading.Thread(target=play)
+    playing.start()
+    until(lambda: sampled(server) > before + 8 and queued(server) > 0)
+    with pytest.raises(EngineError, match="were not given"):
+        server.load_weights(list(other.named_parameters())[:5], 9)
+    playing.join(60)
+    episodes = [trajectory for group in played for trajectory in group]
+    aborted = [trajectory for trajectory in episodes if trajectory.faulty]
+    assert len(episodes) == 16 * 32
+    assert min(trajectory.num_sampled for trajectory in aborted) == 0
+    assert max(trajectory.num_sampled for trajectory in aborted) > 0
+    for trajectory in aborted:
+        assert trajectory.score is not None
+        assert "aborted" in str(trajectory.score.error)
