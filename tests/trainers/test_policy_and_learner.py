@@ -50,8 +50,11 @@ def model(tiny_model):
 @pytest.mark.parametrize("layout", ["whole", "chunked", "packed", "own forward"])
 def test_logprobs_and_entropy_are_those_of_the_whole_softmax_in_every_layout(model, temperature, layout):
     batch = ragged()
-    policy = Policy(model, chunk_elements=5 * 11 if layout == "chunked" else 1 << 25, packed=layout == "packed")
+    policy = Policy(model, chunk_elements=5 * 11 if layout == "chunked" else 1 << 25)
+    if layout == "packed":
+        policy.pack()
     assert policy._split
+    assert policy.packed == (layout == "packed")
     policy._split = layout != "own forward"
     logprobs_BT, entropy_BT = policy(batch, temperature=temperature, entropy="grad")
     expected_BT, expected_entropy_BT = whole_softmax(model, batch, temperature)

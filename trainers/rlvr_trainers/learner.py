@@ -86,7 +86,10 @@ class Learner:
         self.model = model.to(self.device) if ranks.size == 1 else model
         disable_dropout(self.model)
         self.spread = Spread(self.model, ranks, self.device, offload=offload)
-        self.policy = Policy(self.model, packed=_takes_borders_from_positions(model), spread=self.spread)
+        self.policy = Policy(self.model, spread=self.spread)
+        if self.device.type == "cuda":
+            with self.autocast():
+                self.spread.run(self.policy.pack)
         self.optimizer = Optimizer(self.model.parameters(), config, total_updates=total_updates, ranks=ranks)
         self.token_budget = token_budget
         """Padded tokens of a micro-batch."""
@@ -156,7 +159,3 @@ def disable_dropout(model: Any) -> None:
 def best_device() -> torch.device:
     """The first CUDA device where there is one, else the CPU."""
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
-
-
-def _takes_borders_from_positions(model: Any) -> bool:
-    return str(getattr(model.config, "_attn_implementation", "")).startswith("flash")

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from rlvr.generation.engine import Sampling
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
+from rlvr_trainers.packed_attention import row_borders, use_packed_attention
 from rlvr_trainers.sharding import WHOLE, Spread
 
 CHUNK_ELEMENTS = 1 << 25
@@ -31,16 +32,18 @@ class Policy(nn.Module):
     are found out by a probe and go through their own forward instead.
     """
 
-    def __init__(
-        self, model: Any, *, chunk_elements: int = CHUNK_ELEMENTS, packed: bool = False, spread: Spread = WHOLE
-    ) -> None:
-        """`spread` says over which ranks the model lies in pieces; all of them make the policy together."""
+    def __init__(self, model: Any, *, chunk_elements: int = CHUNK_ELEMENTS, spread: Spread = WHOLE) -> None:
+        """All ranks of `spread` open a policy together."""
         super().__init__()
         self.model = model
         self.chunk_elements = chunk_elements
-        self.packed = packed
-        """One long row a micro-batch, for attention kernels that take the borders from the positions."""
+        self.packed = False
+        """Lay the rows of a micro-batch end to end; see `pack`."""
         self._split = spread.run(lambda: _logits_are_head_of_trunk(model))
+
+    def pack(self) -> None:
+        """From now on compute no padding, where the model's attention allows it. The results differ by rounding only."""
+        self.packed = self._split and use_packed_attention(_plain(self.model))
 
     def forward(
         self,
@@ -114,6 +117,7 @@ class Policy(nn.Module):
             input_ids=batch.token_ids_BT[real_BT][None],
             position_ids=positions_T.expand_as(real_BT)[real_BT][None],
             use_cache=False,
+            **row_borders(batch.lengths_B),
         ).last_hidden_state[0]
         padded_BTH: Tensor = flat.new_zeros(*real_BT.shape, flat.shape[-1]).masked_scatter(real_BT[..., None], flat)
         return padded_BTH
