@@ -33,7 +33,7 @@ class Policy(nn.Module):
     """
 
     def __init__(self, model: Any, *, chunk_elements: int = CHUNK_ELEMENTS, spread: Spread = WHOLE) -> None:
-        """All ranks of `spread` open a policy together."""
+        """`spread` says over which ranks the model lies in pieces; all of them make the policy together."""
         super().__init__()
         self.model = model
         self.chunk_elements = chunk_elements
