@@ -2,7 +2,7 @@
 
     python bench/generation.py                   # where vLLM is installed (.venv-vllm) its rows are there too
     python bench/generation.py --sizes tiny,10m --rows 64 --new 64 --rounds 5
-    python bench/generation.py --server          # the update of a vLLM server, too
+    python bench/generation.py --server          # the update of a vLLM server by each transfer, too
     python bench/generation.py --adapters 16     # beside it, an engine that serves an adapter of this rank (needs peft)
 
 All engines continue the same prompts of the same random-weight model with temperature 1 and give the log-probability of
@@ -26,6 +26,7 @@ import torch
 import rlvr
 from rlvr.chat import Conversation
 from rlvr.generation.engine import Request, Sampling
+from rlvr.generation.transfer import Transfer
 from rlvr.generation.transformers import TransformersEngine
 from rlvr.generation.vllm_server import VLLMServerEngine
 from rlvr.generation.vllm_versions import vllm_version
@@ -38,6 +39,7 @@ SIZES: dict[str, dict[str, int]] = {
     "tiny": {"layers": 2, "hidden": 128, "heads": 4},
     "10m": {"layers": 6, "hidden": 384, "heads": 6},
 }
+TRANSFERS: tuple[Transfer, ...] = ("files", "broadcast", "shared_memory")
 ALPHABET = "0123456789+-*/=(). abcdefghijklmnopqrstuvwxyz\n"
 
 
@@ -93,7 +95,9 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--server", action="store_true", help="time the update of a vLLM server as well")
+    parser.add_argument(
+        "--server", action="store_true", help="time the update of a vLLM server by each transfer as well"
+    )
     parser.add_argument("--adapters", type=int, default=0, help="rank of an adapter that vLLM serves as one")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -153,22 +157,30 @@ def compare(size: str, folder: str, args: argparse.Namespace) -> None:
     for name in ("rlvr vLLM engine", "rlvr rollout on vLLM"):
         shares = [raw / ours for raw, ours in zip(times["raw vLLM"], times[name], strict=True)]
         print(f"{name} / raw vLLM with the same log-probabilities: {statistics.median(shares):.3f}, round by round")
-    updates(model, engine, args.rounds)
+    updates("VLLMEngine", model, engine, args.rounds)
     if args.adapters:
         adapter_updates(adapted, adapter_engine, args.rounds)
         adapter_engine.close()  # not before the last use of the other: what vLLM closes is the whole process's
     engine.close()
     if args.server:
         server = VLLMServerEngine.launch(
-            folder, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500, lora_rank=args.adapters
+            folder,
+            transfer="files",
+            max_num_seqs=64,
+            kv_cache_memory_mb=64,
+            start_timeout_s=1500,
+            lora_rank=args.adapters,
         )
-        updates(model, server, args.rounds)
+        for transfer in TRANSFERS:
+            connected = VLLMServerEngine(server._url, folder, transfer=transfer)
+            updates(f"VLLMServerEngine by {transfer}", model, connected, args.rounds)
+            connected.close()
         if args.adapters:
             adapter_updates(adapted, server, args.rounds)
         server.close()
 
 
-def updates(model: Any, engine: Any, rounds: int) -> None:
+def updates(title: str, model: Any, engine: Any, rounds: int) -> None:
     """What new weights cost until they are served, beside a plain copy of the same bytes and vLLM's own reload."""
     copies = [parameter.detach().clone() for parameter in model.parameters()]
 
@@ -187,7 +199,7 @@ def updates(model: Any, engine: Any, rounds: int) -> None:
         # Faster to call and not to be used: it leaves the old output head and the prefix cache in place (docs/vllm.md).
         ways["vLLM's reload_weights, head left stale"] = lambda: llm.collective_rpc("reload_weights", kwargs=weights)
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    print(f"\nupdate of {type(engine).__name__}, {size / 1e6:.1f} MB, wall time")
+    print(f"\nupdate of {title}, {size / 1e6:.1f} MB, wall time")
     print_times(ways, rounds)
 
 

@@ -28,7 +28,7 @@ def main() -> None:
         f"{SHAPES[name].parameters / 1e9:.3f} B random weights, built in {time.perf_counter() - began:.1f} s\n",
         flush=True,
     )
-    for part in (generation, update, grpo_steps):
+    for part in (generation, *([transfers] if vllm_version() is not None else []), update, grpo_steps):
         common.emit(part(name, folder, sizes))
         gc.collect()
         if torch.cuda.is_available():
@@ -92,6 +92,44 @@ def generation(name: str, folder: Path, sizes: common.Sizes) -> dict[str, str]:
         difference_of_fixed_tokens_in_nats=gap,
         memory_of_generation=common.memory(),
     )
+
+
+def transfers(name: str, folder: Path, sizes: common.Sizes) -> dict[str, str]:
+    """What new weights for a vLLM server cost: on the first GPU by files and CUDA IPC, on the last of several by NCCL."""
+    from transformers import AutoModelForCausalLM
+
+    from rlvr.generation.proof import prove_served
+    from rlvr.generation.transfer import Transfer
+    from rlvr.generation.vllm_server import VLLMServerEngine
+
+    gpus = torch.cuda.device_count()
+    places: dict[int | None, tuple[Transfer, ...]] = {None: ("files", "shared_memory", "broadcast")}
+    if gpus:  # NCCL takes no GPU twice
+        places = {0: ("files", "shared_memory")} | ({gpus - 1: ("broadcast",)} if gpus > 1 else {})
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to("cuda" if gpus else "cpu").eval()
+    found: dict[str, float] = {}
+    for place, ways in places.items():
+        server = VLLMServerEngine.launch(
+            folder,
+            transfer="files",
+            gpus=None if place is None else [place],
+            gpu_memory_utilization=0.4,
+            max_model_len=2048,
+            max_num_seqs=64,
+        )
+        for way in ways:
+            engine = VLLMServerEngine(server._url, folder, transfer=way)
+            times = []
+            for version in range(1, 1 + sizes.repeats):
+                common.synchronize()
+                began = time.perf_counter()
+                engine.load_weights(model.named_parameters(), version)
+                times.append(time.perf_counter() - began)
+            prove_served(engine, model, sizes.repeats, served_dtype=engine.dtype)
+            found[f"load_weights_of_a_server_by_{way}_ms"] = 1e3 * common.median(times)
+            engine.close()
+        server.close()
+    return common.fields(**found)
 
 
 def update(name: str, folder: Path, sizes: common.Sizes) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """Several engines that serve the same weights, as one: prompts are shared out, and those of an engine that died are asked again.
 
-Each replica is opened by the function it was given, and opened again when it dies. What it then serves is brought up to the
-current version before it gets its first prompt: the weights of that version are kept in files until the next one. A request
-is answered by one replica or not at all, so nothing half-finished is ever returned, and its seed makes the second replica
-draw what the first would have drawn.
+Each replica is opened by the function it was given, and opened again when it dies. It gets no prompt before it serves the
+current version. Where weights travel as files, those of the current version are kept for it; where they are streamed nothing is
+kept, and it waits for the next update. A request is answered by one replica or not at all, so nothing half-finished is ever
+returned, and its seed makes the second replica draw what the first would have drawn.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -25,6 +25,7 @@ from rlvr.generation.proof import TOLERANCE_NATS, difference, probe_tokens
 from rlvr.generation.vllm_support import digest_of
 from rlvr.generation.weight_files import WeightFiles
 from rlvr.generation.weight_gate import WeightGate
+from rlvr.generation.weight_packing import Bucket
 
 ATTEMPTS = 3
 """Replicas that may fail on one request before it is the request's fault."""
@@ -35,6 +36,10 @@ REMEMBERED = 1 << 16
 """Conversations of which it is known where they began."""
 OPENINGS = 3
 """Times in a row that a replica may fail to come back before it is given up."""
+LATE = (
+    "it came back without the current weights, which were streamed and are gone, and waits for the next load_weights; "
+    "transfer = 'files' would have kept them"
+)
 
 
 class Replica(AdapterEngine, Protocol):
@@ -47,6 +52,29 @@ class Replica(AdapterEngine, Protocol):
 
     def healthy(self, timeout_s: float) -> bool:
         """Whether it answers within `timeout_s`."""
+
+
+@runtime_checkable
+class TakesBuckets(Protocol):
+    """A replica whose update can be made in steps, so that one stream of weights serves several. All raise EngineError."""
+
+    streams: bool
+    """False if weights should come as files after all."""
+
+    def begin_update(self, version: int, keep_cache: bool) -> None:
+        """Get ready for the weights of a version, and hold what is running."""
+
+    def buckets(self, named_tensors: Iterable[tuple[str, Any]]) -> Iterator[Bucket]:
+        """The checked weights, for the `send` of every replica; each bucket is gone when the next is asked for."""
+
+    def send(self, bucket: Bucket) -> None:
+        """Load it."""
+
+    def finish_update(self, version: int, keep_cache: bool) -> None:
+        """Serve what was sent."""
+
+    def abandon_update(self) -> None:
+        """Forget what was sent; harmless without an update, and raises nothing."""
 
 
 class _Job:
@@ -64,6 +92,8 @@ class _Place:
         self.number = number
         self.engine: Replica | None = None
         """None while nothing may be asked of it."""
+        self.late: Replica | None = None
+        """It came back, and waits for the next update; `engine` is None meanwhile."""
         self.jobs: set[_Job] = set()
         self.threads: ThreadPoolExecutor | None = None
         self.given_up = False
@@ -87,9 +117,9 @@ class ReplicatedEngine:
         """Open all replicas, at the same time; `open_replica(number)` gives one, and is called again after it died.
 
         A replica gets at most `requests_each` requests at a time, the least busy one first; a later turn goes to where its
-        conversation began, if `PREFIX_IS_WORTH` it. Every `health_every_s` seconds
-        all are asked whether they live; one that does not say so within `health_timeout_s` is replaced. The
-        current weights are kept in `transfer_folder`, which needs room for one copy of the model.
+        conversation began, if `PREFIX_IS_WORTH` it. Every `health_every_s` seconds all are asked whether they live; one that
+        does not say so within `health_timeout_s` is replaced. Unless all replicas stream (`TakesBuckets`), the current
+        weights are kept in `transfer_folder`, which needs room for one copy of the model.
         Raises ConfigError for settings that cannot be, whatever `open_replica` raises, and StaleWeightsError if the replicas
         do not serve the same weights.
         """
@@ -107,8 +137,10 @@ class ReplicatedEngine:
         """Where each conversation began, the oldest first."""
         self._changed = threading.Condition()
         self._syncing = threading.RLock()
-        """Held while weights change: a replica that comes back meanwhile gets the new ones."""
+        """Held while weights change, so that a replica which comes back meanwhile is compared with the new ones."""
         self._files: WeightFiles | None = None
+        self._streamed: int | None = None
+        """The version of the weights that were streamed last."""
         self._gate = WeightGate("the replicas hold")
         self._adapter: tuple[AdapterFiles, AdapterSettings] | None = None
         """What is served beside the weights."""
@@ -120,6 +152,7 @@ class ReplicatedEngine:
         self.tokenizer: Any = first.tokenizer
         self.dtype = first.dtype
         self.weight_version = first.weight_version
+        self._streams = all(isinstance(engine, TakesBuckets) and engine.streams for _, engine in self._serving())
         self.max_model_len = min(engine.max_model_len for _, engine in self._serving())
         self._probe = probe_tokens(len(self.tokenizer))
         try:
@@ -139,8 +172,8 @@ class ReplicatedEngine:
 
         May be called while another thread loads weights: what is not under way by then waits until they have arrived.
         Answers that were cut off because an update failed have `finish_reason == "abort"`, and may be empty.
-        Raises EngineError if a request cannot be answered, if `ATTEMPTS` replicas failed on one, if no replica is left, or
-        if the last `load_weights` failed.
+        Raises EngineError if a request cannot be answered, if `ATTEMPTS` replicas failed on one, if no replica is left that
+        has the current weights or will have them without another `load_weights`, or if the last one failed.
         """
         ticket = self._gate.enter()
         jobs = [_Job(request, sampling) for request in requests]
@@ -161,24 +194,20 @@ class ReplicatedEngine:
     def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int, *, keep_cache: bool = False) -> None:
         """Serve these weights everywhere from now on, under this version.
 
-        The stream is read once, into files that every replica loads and that one which comes back later will load. Requests
-        that are running go on with the new weights, each replica's as soon as it has them; `keep_cache` is for them. Raises
-        EngineError on an unknown name, a wrong shape, a missing weight or if no replica is left, StaleWeightsError if the
-        replicas then disagree; nothing is generated until a complete set has been loaded.
+        The stream is read once, in this thread: bucket by bucket to all replicas, or else into files that every replica
+        loads and that one which comes back later will load. Requests that are running go on with the new weights, each
+        replica's as soon as it has them; `keep_cache` is for them. Raises EngineError on an unknown name, a wrong shape, a
+        missing weight or if no replica is left, StaleWeightsError if the replicas then disagree; nothing is generated until a
+        complete set has been loaded.
         """
         self._wait_for_one()
         with self._syncing, self._gate.update(version):
-            if self._files is not None:
-                self._files.delete()  # first, so that one copy of the model is held and not two
-            self._files = None
-            files = WeightFiles.write(named_tensors, self._folder)
-            try:
-                self._load_everywhere(lambda engine: engine.load_weights(files, version, keep_cache=keep_cache))
-            except BaseException:
-                files.delete()
-                raise
+            if self._streams:
+                self._stream_everywhere(named_tensors, version, keep_cache)
+            else:
+                self._files_everywhere(named_tensors, version, keep_cache)
             self._keep_adapter(None)
-            self._files, self.weight_version = files, version
+            self.weight_version = version
             self._expected = self.forced_logprobs(self._probe)
             with self._changed:
                 self._homes.clear()  # what was cached there is of the weights before
@@ -194,7 +223,7 @@ class ReplicatedEngine:
         with self._syncing, self._gate.update(version):
             files = AdapterFiles.write(dict(named_tensors), settings, self._folder)
             try:
-                self._load_everywhere(lambda engine: engine.load_adapter(files, settings, version))
+                self._everywhere(self._serving(), lambda engine: engine.load_adapter(files, settings, version))
             except BaseException:
                 files.release()
                 raise
@@ -229,11 +258,11 @@ class ReplicatedEngine:
         """End all replicas and remove the files; what is being generated raises EngineError."""
         self._closing.set()
         with self._changed:
-            engines = [(place, place.engine) for place in self._places if place.engine is not None]
+            engines = [(place, engine) for place in self._places if (engine := place.engine or place.late) is not None]
             unfinished = list(self._waiting) + [job for place in self._places for job in place.jobs]
             self._waiting.clear()
             for place in self._places:
-                place.engine = None
+                place.engine = place.late = None
                 place.jobs.clear()
             self._changed.notify_all()
         for job in unfinished:
@@ -257,12 +286,12 @@ class ReplicatedEngine:
             return [(place, place.engine) for place in self._places if place.engine is not None]
 
     def _wait_for_one(self) -> None:
-        """Until a replica can be asked, or none will ever be."""
+        """Until a replica can be given weights, or none will ever be."""
         with self._changed:
             self._changed.wait_for(
                 lambda: (
                     self._closing.is_set()
-                    or any(place.engine is not None for place in self._places)
+                    or any(place.engine is not None or place.late is not None for place in self._places)
                     or all(place.given_up for place in self._places)
                 )
             )
@@ -286,7 +315,7 @@ class ReplicatedEngine:
 
     def _stand(self, place: _Place, engine: Replica) -> None:
         with self._changed:
-            place.engine, place.fault = engine, ""
+            place.engine, place.late, place.fault = engine, None, ""
             place.threads = ThreadPoolExecutor(self._requests_each, thread_name_prefix=f"rlvr-replica-{place.number}")
             self._changed.notify_all()
 
@@ -302,7 +331,7 @@ class ReplicatedEngine:
             assert place.engine is not None
             assert place.threads is not None
             place.threads.submit(self._answer, place, place.engine, place.jobs, job)
-        if self._waiting and all(place.given_up for place in self._places):
+        if self._waiting and all(place.given_up or place.late is not None for place in self._places):
             fault = self._nobody()
             while self._waiting:
                 _settle(self._waiting.popleft(), fault)
@@ -356,9 +385,9 @@ class ReplicatedEngine:
     def _lose(self, place: _Place, engine: Replica, fault: str) -> None:
         """Ask its requests again elsewhere, and begin to replace it."""
         with self._changed:
-            if place.engine is not engine or self._closing.is_set():
+            if engine not in (place.engine, place.late) or self._closing.is_set():
                 return
-            place.engine, place.fault = None, fault
+            place.engine, place.late, place.fault = None, None, fault
             lost, place.jobs = place.jobs, set()
             self._homes = {name: home for name, home in self._homes.items() if home is not place}
             unfinished = [job for job in lost if not job.answer.done()]
@@ -383,17 +412,17 @@ class ReplicatedEngine:
                 continue
             try:
                 with self._syncing:
-                    if self._files is not None:
-                        engine.load_weights(self._files, self.weight_version)
-                    if self._adapter is not None:
-                        engine.load_adapter(*self._adapter, self.weight_version)
-                    served = engine.forced_logprobs(self._probe)
-                    if not self._gate.fault:
-                        self._compare(self._expected, served, f"replica {place.number}, restarted, and the others")
+                    late = self._lacks_weights(engine)
+                    if not late:
+                        self._bring_up_to_date(place, engine)
                     with self._changed:
                         if not self._closing.is_set():
-                            self.num_restarts += 1
-                            self._stand(place, engine)
+                            if late:
+                                place.late, place.fault = engine, LATE
+                                self._changed.notify_all()
+                            else:
+                                self.num_restarts += 1
+                                self._stand(place, engine)
                             self._assign()
                             return
             except Exception as fault:  # as above
@@ -404,22 +433,73 @@ class ReplicatedEngine:
             self._assign()
             self._changed.notify_all()
 
-    def _load_everywhere(self, load: Callable[[Replica], None]) -> None:
-        """Every replica at the same time. One that dies over it is replaced, and then loads them too."""
-        serving = self._serving()
-        with ThreadPoolExecutor(max(1, len(serving))) as threads:
-            loads = [threads.submit(load, engine) for _, engine in serving]
-        loaded = 0
-        for (place, engine), done in zip(serving, loads, strict=True):
-            fault = done.exception()
+    def _lacks_weights(self, engine: Replica) -> bool:
+        """Whether weights were streamed that a replica which came back does not have."""
+        return self._streamed is not None and engine.weight_version != self._streamed
+
+    def _bring_up_to_date(self, place: _Place, engine: Replica) -> None:
+        """Have a replica that came back serve what the others serve. Raises StaleWeightsError if it then does not."""
+        if self._files is not None:
+            engine.load_weights(self._files, self.weight_version)
+        if self._adapter is not None:
+            engine.load_adapter(*self._adapter, self.weight_version)
+        served = engine.forced_logprobs(self._probe)
+        if not self._gate.fault:
+            self._compare(self._expected, served, f"replica {place.number}, restarted, and the others")
+
+    def _files_everywhere(self, named_tensors: Iterable[tuple[str, Any]], version: int, keep_cache: bool) -> None:
+        """Write them once, and have every replica load them. One that dies over it is replaced, and then loads them too."""
+        if self._files is not None:
+            self._files.delete()  # first, so that one copy of the model is held and not two
+        self._files = None
+        files = WeightFiles.write(named_tensors, self._folder)
+        try:
+            self._everywhere(self._serving(), lambda engine: engine.load_weights(files, version, keep_cache=keep_cache))
+        except BaseException:
+            files.delete()
+            raise
+        self._files = files
+
+    def _stream_everywhere(self, named_tensors: Iterable[tuple[str, Any]], version: int, keep_cache: bool) -> None:
+        """Each bucket to all replicas before the next is gathered. One that came back late serves again afterwards."""
+        with self._changed:
+            late = [(place, place.late) for place in self._places if place.late is not None]
+        updating: list[tuple[_Place, Any]] = [*self._serving(), *late]
+        try:
+            updating = self._everywhere(updating, lambda engine: engine.begin_update(version, keep_cache))
+            for bucket in updating[0][1].buckets(named_tensors):
+                updating = self._everywhere(updating, lambda engine, bucket=bucket: engine.send(bucket))  # type: ignore[misc]
+            updating = self._everywhere(updating, lambda engine: engine.finish_update(version, keep_cache))
+            self._streamed = version
+        except BaseException:
+            for _, engine in updating:
+                engine.abandon_update()
+            raise
+        with self._changed:
+            for place, engine in late:
+                if place.late is engine:
+                    self.num_restarts += 1
+                    self._stand(place, engine)
+            self._assign()
+
+    def _everywhere(self, engines: list[tuple[_Place, Any]], call: Callable[[Any], None]) -> list[tuple[_Place, Any]]:
+        """`call` on all of them at the same time; those that did it. One that died is replaced, and if none is left, or one
+        lives and refuses, EngineError is raised.
+        """
+        with ThreadPoolExecutor(max(1, len(engines))) as threads:
+            calls = [threads.submit(call, engine) for _, engine in engines]
+        done = []
+        for (place, engine), called in zip(engines, calls, strict=True):
+            fault = called.exception()
             if fault is None:
-                loaded += 1
+                done.append((place, engine))
             elif isinstance(fault, EngineError):
                 self._blame(place, engine, fault)
             else:
                 raise fault
-        if not loaded:
+        if not done:
             raise self._nobody()
+        return done
 
     def _compare(self, expected: Sequence[float], served: Sequence[float], who: str) -> None:
         gap = difference(expected, served, self.dtype)

@@ -12,6 +12,7 @@ import torch
 
 from rlvr.errors import ConfigError, EngineError
 from rlvr.generation.replicas import ReplicatedEngine
+from rlvr.generation.transfer import Transfer
 from rlvr.generation.vllm_server import VLLMServerEngine
 
 
@@ -39,7 +40,8 @@ def launch_replicas(
     replicas: int,
     tensor_parallel_size: int = 1,
     gpus: Sequence[int] | None = None,
-    transfer_folder: str | Path = "/dev/shm",
+    transfer: Transfer = "auto",
+    transfer_folder: str | Path | None = None,
     health_every_s: float = 10.0,
     health_timeout_s: float = 30.0,
     **launch: Any,
@@ -47,19 +49,22 @@ def launch_replicas(
     """Start `replicas` servers on this machine; one that dies is started again.
 
     On GPUs each takes `tensor_parallel_size` of `gpus`, by default of the last ones, which leaves the first to the learner.
-    `launch` are the other settings of `VLLMServerEngine.launch`. Raises ConfigError if there are not enough GPUs.
+    With `transfer = "files"` a server that comes back loads the current weights, which are kept in `transfer_folder`; else it
+    waits for the next update. `launch` are the other settings of `VLLMServerEngine.launch`. Raises ConfigError if there are
+    not enough GPUs.
     """
+    ways: dict[str, Any] = {"transfer": transfer, "transfer_folder": transfer_folder}
     shares = gpu_shares(replicas, tensor_parallel_size, gpus, _num_gpus())
 
     def open_replica(number: int) -> VLLMServerEngine:
         return VLLMServerEngine.launch(
-            path, tokenizer, tensor_parallel_size=tensor_parallel_size, gpus=shares[number], **launch
+            path, tokenizer, tensor_parallel_size=tensor_parallel_size, gpus=shares[number], **ways, **launch
         )
 
     return ReplicatedEngine(
         open_replica,
         replicas,
-        transfer_folder=transfer_folder,
+        transfer_folder=transfer_folder or "/dev/shm",
         health_every_s=health_every_s,
         health_timeout_s=health_timeout_s,
     )
@@ -70,7 +75,8 @@ def connect_replicas(
     path: str | Path,
     tokenizer: Any = None,
     *,
-    transfer_folder: str | Path = "/dev/shm",
+    transfer: Transfer = "auto",
+    transfer_folder: str | Path | None = None,
     health_every_s: float = 10.0,
     health_timeout_s: float = 30.0,
     return_timeout_s: float = 600.0,
@@ -78,8 +84,8 @@ def connect_replicas(
 ) -> ReplicatedEngine:
     """Use the servers at `urls`. One that dies gets `return_timeout_s` to come back, by whatever restarts it.
 
-    `connect` are the other settings of `VLLMServerEngine`. Raises ConfigError for an address that is named twice or does not
-    fit, EngineError if a server does not answer.
+    `transfer` and `transfer_folder` are as for `launch_replicas`, `connect` the other settings of `VLLMServerEngine`.
+    Raises ConfigError for an address that is named twice or does not fit, EngineError if a server does not answer.
     """
     if len({url.rstrip("/") for url in urls}) < len(urls):
         raise ConfigError(
@@ -88,7 +94,9 @@ def connect_replicas(
     started = False
 
     def connect_to(number: int) -> VLLMServerEngine:
-        return VLLMServerEngine(urls[number], path, tokenizer, transfer_folder=transfer_folder, **connect)
+        return VLLMServerEngine(
+            urls[number], path, tokenizer, transfer=transfer, transfer_folder=transfer_folder, **connect
+        )
 
     def open_replica(number: int) -> VLLMServerEngine:
         # At the start an address that does not answer is a mistake to be told at once; later it is a server that restarts.
@@ -97,7 +105,7 @@ def connect_replicas(
     engine = ReplicatedEngine(
         open_replica,
         len(urls),
-        transfer_folder=transfer_folder,
+        transfer_folder=transfer_folder or "/dev/shm",
         health_every_s=health_every_s,
         health_timeout_s=health_timeout_s,
     )

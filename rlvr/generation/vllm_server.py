@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -9,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import torch
@@ -21,10 +22,12 @@ from rlvr.generation.engine import Completion, FinishReason, Request, Sampling, 
 from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
 from rlvr.generation.server_adapters import ServerAdapters
+from rlvr.generation.transfer import Streamed, Transfer, WeightStream, choose_transfer
 from rlvr.generation.vllm_process import ServerProcess
 from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weight_files import WeightFiles, buckets, write_bucket
 from rlvr.generation.weight_gate import WeightGate
+from rlvr.generation.weight_packing import Bucket, buffer_bytes, packed
 from rlvr.generation.weights import WeightShapes
 
 _CONNECTIONS = 64
@@ -36,7 +39,7 @@ class VLLMServerEngine:
     The server must have been started with VLLM_SERVER_DEV_MODE=1, `--enable-scale-out`, `--logprobs-mode
     processed_logprobs`, and rlvr's transfer back end (docs/vllm.md has the line). Its routes for weights are open to whoever
     reaches the port, so a server that listens beyond the loopback is refused unless `trusted_network` says that the network
-    keeps others out; weights then need a `transfer_folder` that both machines see.
+    keeps others out.
     """
 
     def __init__(
@@ -46,19 +49,25 @@ class VLLMServerEngine:
         tokenizer: Any = None,
         *,
         dtype: torch.dtype | None = None,
-        transfer_folder: str | Path = "/dev/shm",
+        transfer: Transfer = "auto",
+        transfer_folder: str | Path | None = None,
         trusted_network: bool = False,
         lora_rank: int = 0,
         timeout_s: float = 600.0,
     ) -> None:
         """Connect to the server at `url` that serves the model `path` in `dtype` (default: as `launch` chooses it).
 
-        With `lora_rank`, `load_adapter` takes adapters of up to that rank; the server has to be started for them.
-        Raises ConfigError if the address, the server's version or its settings do not fit, EngineError if it does not answer.
+        New weights go through shared memory to a server on this machine whose learner is a CPU, by broadcast to others, and
+        through files if a `transfer_folder` that both see is named; `transfer` says it otherwise. `timeout_s` bounds one
+        request, and the transfer of one bucket of weights. With `lora_rank`, `load_adapter` takes adapters of up to that rank,
+        as files; the server has to be started for them.
+        Raises ConfigError if the address, the server's version or its settings do not fit or the transfer cannot be opened,
+        EngineError if it does not answer.
         """
         import httpx
 
         self._server: ServerProcess | None = None
+        self._stream: WeightStream | None = None
         self._url = url.rstrip("/")
         if not trusted_network and not _is_loopback(self._url):
             raise ConfigError(
@@ -70,11 +79,17 @@ class VLLMServerEngine:
         self._vocabulary: int = config.get_text_config().vocab_size
         self._end_ids = end_ids(path, self.tokenizer)
         self._shapes = WeightShapes.of_config(config)
-        self._folder = str(transfer_folder)
+        self._folder = str(transfer_folder or "/dev/shm")
         self._gate = WeightGate("the server holds")
         self._salt = secrets.token_hex(8)
-        self._adapters = ServerAdapters(self._post, shapes=self._shapes, lora_rank=lora_rank, folder=transfer_folder)
+        self._adapters = ServerAdapters(self._post, shapes=self._shapes, lora_rank=lora_rank, folder=self._folder)
         self._lost_adapter = False
+        way = choose_transfer(
+            transfer,
+            folder_given=transfer_folder is not None,
+            same_machine=_is_loopback(self._url),
+            adapters=lora_rank > 0,
+        )
         self.dtype = support.serving_dtype(config, dtype)
         # Some more than there are threads, so that a question about its health need not wait for an answer to end.
         limits = httpx.Limits(max_connections=_CONNECTIONS + 8, max_keepalive_connections=_CONNECTIONS)
@@ -84,7 +99,7 @@ class VLLMServerEngine:
             check_version(self._get("/version").get("version"), server=True)
             self.max_model_len: int = int(self._get("/v1/models")["data"][0]["max_model_len"])
             self.weight_version = support.version_number(self._get("/weight_info").get("weight_version"))
-            self._post("/init_weight_transfer_engine", init_info={})
+            self._stream = self._open_stream(way, timeout_s)
             self._adapters.connect()
         except BaseException:
             self.close()
@@ -104,6 +119,8 @@ class VLLMServerEngine:
         tensor_parallel_size: int = 1,
         gpus: Sequence[int] | None = None,
         lora_rank: int = 0,
+        transfer: Transfer = "auto",
+        transfer_folder: str | Path | None = None,
         timeout_s: float = 600.0,
         start_timeout_s: float = 600.0,
     ) -> Self:
@@ -112,13 +129,22 @@ class VLLMServerEngine:
         It ends when the engine is closed or this process ends, however that happens.
 
         The settings are those of `VLLMEngine`; `gpus` numbers those it may use (default: all), `timeout_s` bounds one request;
-        it must be healthy within `start_timeout_s`, and a large model needs minutes to load. Raises ConfigError, with the
-        server's own last words if it was started and did not get far.
+        it must be healthy within `start_timeout_s`, and a large model needs minutes to load. New weights go through shared
+        memory on a CPU and to a server on the learner's own GPU, by broadcast to other GPUs, and through files if a
+        `transfer_folder` is named; `transfer` says it otherwise. Raises ConfigError, with the server's own last words if it
+        was started and did not get far.
         """
         check_version(vllm_version(), server=True)
         config = load_config(path)
         support.check_heads(config, path, tensor_parallel_size)
         support.check_gpus(tensor_parallel_size, gpus)
+        way = choose_transfer(
+            transfer,
+            folder_given=transfer_folder is not None,
+            same_machine=True,
+            adapters=lora_rank > 0,
+            gpus=range(tensor_parallel_size) if gpus is None else gpus,
+        )
         on_gpu = torch.cuda.is_available()
         longest = getattr(config.get_text_config(), "max_position_embeddings", None) or 4096
         length = min(max_model_len or longest, longest)
@@ -161,7 +187,16 @@ class VLLMServerEngine:
         )
         try:
             server.wait_until_healthy(start_timeout_s)
-            engine = cls(server.url, path, tokenizer, dtype=served, lora_rank=lora_rank, timeout_s=timeout_s)
+            engine = cls(
+                server.url,
+                path,
+                tokenizer,
+                dtype=served,
+                transfer=way,
+                transfer_folder=transfer_folder,
+                lora_rank=lora_rank,
+                timeout_s=timeout_s,
+            )
         except BaseException:
             server.stop()
             raise
@@ -202,30 +237,76 @@ class VLLMServerEngine:
         Raises EngineError on an unknown name, a wrong shape, a missing weight or a server that fails; requests that were
         running are then aborted, and the engine refuses to generate until a complete set has been loaded.
         """
-        with self._gate.update(version):
-            # vLLM keeps the cache of each salt to itself: the old weights' stays until it is pushed out, and is not found.
-            self._salt = secrets.token_hex(8)
-            self._post(f"/pause?mode=keep&clear_cache={'false' if keep_cache else 'true'}")
-            try:
-                self._post("/start_weight_update")
+        try:
+            self.begin_update(version, keep_cache)
+            if self.streams:
+                for bucket in self.buckets(named_tensors):
+                    self.send(bucket)
+            else:
                 for path in self._files(named_tensors):
                     self._post("/update_weights", update_info={"path": path})
-                self._post("/finish_weight_update", weight_version=str(version))
-                if not keep_cache:
-                    # Without reset_running_requests vLLM keeps the old cache of whatever is running, and does not say so.
-                    self._post("/reset_prefix_cache?reset_running_requests=true")
-            except BaseException:
-                self._abandon_update()
-                raise
-            finally:
-                self._post("/resume")
-            served = self._get("/weight_info").get("weight_version")
-            if support.version_number(served) != version:
-                raise EngineError(
-                    f"the server {self._url} names weight version {served!r} after it was given {version}"
-                )
-            self._adapters.serve(None)
-            self.weight_version = version
+            self.finish_update(version, keep_cache)
+        except BaseException:
+            self.abandon_update()
+            raise
+
+    @property
+    def streams(self) -> bool:
+        """Whether weights come in buckets that are gone when they have been sent, and not in files."""
+        return self._stream is not None
+
+    def begin_update(self, version: int, keep_cache: bool = False) -> None:
+        """The first step of `load_weights`: hold what is running. Then `send` all buckets and `finish_update`, or if anything
+        fails, this too, `abandon_update`. Raises EngineError.
+        """
+        self._gate.begin(version)
+        if self._stream is not None:
+            self._stream.open()
+        # vLLM keeps the cache of each salt to itself: the old weights' stays until it is pushed out, and is not found.
+        self._salt = secrets.token_hex(8)
+        self._post(f"/pause?mode=keep&clear_cache={'false' if keep_cache else 'true'}")
+        self._post("/start_weight_update")
+
+    def buckets(self, named_tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[Bucket]:
+        """A complete set of weights, packed for `send`, one bucket at a time; each is gone when the next is asked for.
+
+        Raises EngineError at an unknown name or a wrong shape, and at the end if a weight was missing.
+        """
+        assert self._stream is not None
+        weights = self._shapes.once(self._shapes.checked(named_tensors))
+        return packed(weights, self.dtype, self._stream.buffer())
+
+    def send(self, bucket: Bucket) -> None:
+        """Have the server load it; it may come from another engine's `buckets`. Raises EngineError."""
+        assert self._stream is not None
+        self._stream.send(bucket)
+
+    def finish_update(self, version: int, keep_cache: bool = False) -> None:
+        """Serve the weights that were sent, under this version. Raises EngineError."""
+        self._post("/finish_weight_update", weight_version=str(version))
+        if not keep_cache:
+            # Without reset_running_requests vLLM keeps the old cache of whatever is running, and does not say so.
+            self._post("/reset_prefix_cache?reset_running_requests=true")
+        self._post("/resume")
+        served = self._get("/weight_info").get("weight_version")
+        if support.version_number(served) != version:
+            raise EngineError(f"the server {self._url} names weight version {served!r} after it was given {version}")
+        self._adapters.serve(None)
+        self.weight_version = version
+        self._gate.end(failed=False)
+
+    def abandon_update(self) -> None:
+        """Nothing may be finished with half-loaded weights, and the next update must be able to start. Raises nothing; without
+        an update nothing happens.
+        """
+        if not self._gate.shut:
+            return
+        with contextlib.suppress(EngineError):  # a dead server is reported by the first failure
+            self._post("/pause?mode=abort")
+            with contextlib.suppress(EngineError):  # the update ends by failing, or had ended so already
+                self._post("/update_weights", update_info={"abandoned": True})
+            self._post("/resume")
+        self._gate.end(failed=True)
 
     def load_adapter(self, named_tensors: Iterable[tuple[str, Any]], settings: AdapterSettings, version: int) -> None:
         """Answer requests that begin from now on by the base weights with this adapter, under this version.
@@ -263,8 +344,15 @@ class VLLMServerEngine:
 
     def close(self) -> None:
         """Close the connections, and stop the server if `launch` started it."""
+        self._gate.end(failed=True)  # or what waits for the end of an update would wait for ever
         self._threads.shutdown(cancel_futures=True)
-        if self._server is not None or not self.healthy(5.0):
+        goes_on = self._server is None and self.healthy(5.0)
+        if self._stream is not None:
+            if goes_on:
+                with contextlib.suppress(EngineError):  # it ended just now
+                    self._stream.leave()
+            self._stream.close()
+        if not goes_on:
             self._client.close()  # first, for there is nobody to be told that the adapter goes
         self._adapters.serve(None)
         self._client.close()
@@ -283,13 +371,29 @@ class VLLMServerEngine:
         """The base model's reply, or that of the model which vLLM calls by the adapter's name."""
         return self._post("/inference/v1/generate", **body, **({} if adapter is None else {"model": adapter.name}))
 
-    def _abandon_update(self) -> None:
-        """Nothing may be finished with half-loaded weights, and the next update must be able to start."""
+    def _open_stream(self, transfer: Literal["files"] | Streamed, timeout_s: float) -> WeightStream | None:
+        """None for files, of which the workers need to know nothing beforehand."""
+        if transfer == "files":
+            self._post("/init_weight_transfer_engine", init_info={})
+            return None
+        stream = WeightStream(
+            transfer,
+            self._post,
+            host=urlsplit(self._url).hostname or "",
+            num_workers=int(self._get("/get_world_size")["world_size"]),
+            buffer_bytes=buffer_bytes(self._shapes.sizes, self.dtype),
+            timeout_s=timeout_s,
+        )
         try:
-            self._post("/pause?mode=abort")
-            self._post("/update_weights", update_info={"abandoned": True})
-        except EngineError:
-            pass  # the update ends by failing, or had ended so already; a dead server is reported by the first failure
+            stream.open()
+        except EngineError as fault:
+            if not self.healthy():
+                raise
+            raise ConfigError(
+                f"weights cannot go to the server {self._url} by transfer = {transfer!r}: {fault} "
+                "Set transfer = 'files', and a transfer_folder if it is on another machine."
+            ) from fault
+        return stream
 
     def _files(self, named_tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[str]:
         """Files with the weights, one at a time. Those that were written for this engine are gone when the next is asked for."""
@@ -298,7 +402,7 @@ class VLLMServerEngine:
                 pass
             yield from named_tensors.paths
             return
-        for bucket in buckets(self._shapes.checked(named_tensors)):
+        for bucket in buckets(self._shapes.once(self._shapes.checked(named_tensors))):
             path = write_bucket(bucket, self._folder)
             try:
                 yield path

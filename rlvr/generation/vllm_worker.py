@@ -1,14 +1,15 @@
 """rlvr inside vLLM's worker: how new weights get in. vLLM imports this module by the name of its worker extension.
 
-The transfer goes through vLLM's own interface (`start_weight_update`, `update_weights`, `finish_weight_update`). This
-back end needs no accelerator: an engine in the learner's process takes the tensors by reference, one in another process of
-the machine reads a safetensors file, which lies in shared memory.
+The transfer goes through vLLM's own interface (`start_weight_update`, `update_weights`, `finish_weight_update`), and needs no
+accelerator. An engine in the learner's process takes the tensors by reference; a server reads safetensors files, or receives
+buckets by broadcast or through shared memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 from rlvr.generation.vllm_support import BACKEND
+from rlvr.generation.weight_broadcast import BroadcastReceiver
+from rlvr.generation.weight_packing import Layout, num_bytes, unpack
+from rlvr.generation.weight_sharing import SharedMemoryReceiver
 
 HANDED_OVER: dict[str, Iterable[tuple[str, torch.Tensor]]] = {}
 """Tensors from the learner in this process, under the key that `update_weights` names."""
@@ -41,7 +45,16 @@ class WorkerExtension:
 
 @dataclass
 class InitInfo(WeightTransferInitInfo):  # type: ignore[misc]
-    """Nothing has to be agreed on beforehand."""
+    """How buckets will come. Files and tensors in this process need nothing to be agreed on."""
+
+    transfer: str = "files"
+    """Or `broadcast`, or `shared_memory`."""
+    sender: str = ""
+    """The learner's name for this connection."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the receiver of that transfer takes."""
+    leaves: str = ""
+    """The connection that its learner ends; nothing else happens then, and nothing at all if another one has taken its place."""
 
 
 @dataclass
@@ -52,18 +65,35 @@ class UpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc]
     """In `HANDED_OVER`."""
     path: str | None = None
     """A safetensors file on this machine."""
+    sender: str = ""
+    """The connection through which a bucket comes."""
+    layout: Layout | None = None
+    """Of that bucket."""
     abandoned: bool = False
     """The learner could not send the rest: the update fails, which is how vLLM ends one."""
 
 
 class TransferEngine(WeightTransferEngine[InitInfo, UpdateInfo]):  # type: ignore[misc]
-    """vLLM's side of a weight update without NCCL or CUDA IPC."""
+    """vLLM's side of a weight update."""
 
     init_info_cls = InitInfo
     update_info_cls = UpdateInfo
+    _receiver: BroadcastReceiver | SharedMemoryReceiver | None = None
+    _sender = ""
 
     def init_transfer_engine(self, init_info: InitInfo) -> None:
-        """Nothing to connect."""
+        """Connect with the learner, and with no other one from now on."""
+        if init_info.leaves and init_info.leaves != self._sender:
+            return
+        self.shutdown()
+        self._sender = init_info.sender
+        if init_info.transfer == "broadcast":
+            parallel = self.parallel_config
+            rank = 1 + parallel.data_parallel_index * parallel.world_size + parallel.rank
+            with _nccl_settings_of_the_start():
+                self._receiver = BroadcastReceiver(init_info.settings, rank, self.device)
+        elif init_info.transfer == "shared_memory":
+            self._receiver = SharedMemoryReceiver(init_info.settings, self.device)
 
     def start_weight_update(self) -> None:
         """Put the layers into the state in which they take checkpoint weights again."""
@@ -84,10 +114,23 @@ class TransferEngine(WeightTransferEngine[InitInfo, UpdateInfo]):  # type: ignor
         if update_info.key is not None:
             self.model.load_weights(HANDED_OVER[update_info.key])
             return
+        if update_info.layout is not None:
+            self.model.load_weights(unpack(self._take(update_info), update_info.layout))
+            return
         from safetensors import safe_open
 
         with safe_open(update_info.path, "pt") as file:
             self.model.load_weights((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118
+
+    def _take(self, update_info: UpdateInfo) -> torch.Tensor:
+        """The bytes of a bucket. After a failure the connection is closed, so that whoever still sends on it fails, too."""
+        if self._receiver is None or update_info.sender != self._sender:
+            raise RuntimeError("this learner's connection was closed, or another one has connected since")
+        try:
+            return self._receiver.take(num_bytes(update_info.layout or ()))
+        except BaseException:
+            self.shutdown()
+            raise
 
     def finish_weight_update(self) -> None:
         """Let the layers digest what they were given."""
@@ -97,12 +140,24 @@ class TransferEngine(WeightTransferEngine[InitInfo, UpdateInfo]):  # type: ignor
         repack_tied_heads(self.model)
 
     def shutdown(self) -> None:
-        """Nothing to close."""
+        """Close the connection with the learner."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.close()
 
     @staticmethod
     def trainer_send_weights(*args: Any, **kwargs: Any) -> None:
         """The learner's side is the engine's `load_weights`."""
         raise NotImplementedError
+
+
+def _nccl_settings_of_the_start() -> AbstractContextManager[None]:
+    """vLLM may set NCCL variables for its own groups; a group with the learner, which has not set them, would hang."""
+    try:
+        from vllm.utils.nccl import unpinned_nccl_env
+    except ImportError:  # vLLM 0.31 sets none
+        return nullcontext()
+    return unpinned_nccl_env()  # type: ignore[no-any-return]
 
 
 def repack_tied_heads(model: Any) -> None:

@@ -11,9 +11,7 @@ from typing import Self
 from torch import Tensor
 
 from rlvr.errors import EngineError
-
-BUCKET_BYTES = 256 << 20
-"""Weights are written in files of about this size, so that no second copy of the whole model is held in memory."""
+from rlvr.generation.weight_packing import BUCKET_BYTES
 
 
 def buckets(named_tensors: Iterable[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]]:

@@ -21,21 +21,41 @@ class WeightGate:
         """`holder` is what holds the weights, for messages: "the server"."""
         self._holder = holder
         self._updating = threading.Lock()
+        self._ending = threading.Lock()
         self._failures = 0
+        self.shut = False
+        """Whether an update is under way."""
         self.fault = ""
         """What is wrong with the weights that are held; empty if they are complete."""
 
     @contextmanager
     def update(self, version: int) -> Iterator[None]:
         """Shut while the block runs. If it raises, requests are refused until another update has gone well."""
-        with self._updating:
-            self.fault = f"version {version} did not arrive completely"
-            try:
-                yield
-            except BaseException:
+        self.begin(version)
+        try:
+            yield
+        except BaseException:
+            self.end(failed=True)
+            raise
+        self.end(failed=False)
+
+    def begin(self, version: int) -> None:
+        """Shut until `end`, which another thread may call."""
+        self._updating.acquire()
+        self.shut = True
+        self.fault = f"version {version} did not arrive completely"
+
+    def end(self, *, failed: bool) -> None:
+        """Open. If the update `failed`, requests are refused until another has gone well. Without an update nothing happens."""
+        with self._ending:
+            if not self.shut:
+                return
+            self.shut = False
+            if failed:
                 self._failures += 1
-                raise
-            self.fault = ""
+            else:
+                self.fault = ""
+            self._updating.release()
 
     def enter(self) -> int:
         """A ticket for `leave`, once no update is under way. Raises EngineError if the last one failed."""

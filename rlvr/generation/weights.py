@@ -32,8 +32,12 @@ class WeightShapes:
     @property
     def num_weights(self) -> int:
         """Numbers in all of them, tied ones counted once."""
-        sizes = {self._tensor_of[name]: math.prod(shape) for name, shape in self._shapes.items()}
-        return sum(sizes.values())
+        return sum(self.sizes)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers in each of them, tied ones once."""
+        return list({self._tensor_of[name]: math.prod(shape) for name, shape in self._shapes.items()}.values())
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """The shape of the weight of that name; None if there is none."""
@@ -62,3 +66,11 @@ class WeightShapes:
             raise EngineError(
                 f"{len(missing)} weights were not given, first of them {missing[0]!r}; send the whole model"
             )
+
+    def once(self, named_tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """The same pairs, without further names of a tied weight that has come already."""
+        given: set[int] = set()
+        for name, tensor in named_tensors:
+            if self._tensor_of[name] not in given:
+                given.add(self._tensor_of[name])
+                yield name, tensor

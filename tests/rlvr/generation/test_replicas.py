@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from rlvr.generation.replicas import ReplicatedEngine
 from rlvr.generation.transformers import TransformersEngine
 from rlvr.generation.vllm_replicas import connect_replicas, gpu_shares, open_servers
 from rlvr.generation.weight_files import WeightFiles
+from rlvr.generation.weight_packing import Bucket, packed, unpack
+from rlvr.generation.weights import WeightShapes
 
 SAMPLING = Sampling(max_tokens=6)
 
@@ -55,19 +57,58 @@ class Mortal(TransformersEngine):
         return not self.hangs.is_set() and self.answered < self.dies_after
 
 
+class MortalStream(Mortal):
+    """The same with weights that come in buckets and are kept nowhere."""
+
+    streams = True
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        super().__init__(model, tokenizer)
+        self.received: list[tuple[str, torch.Tensor]] = []
+        self.held: int | None = None
+        """The version whose update has begun."""
+
+    def begin_update(self, version: int, keep_cache: bool) -> None:
+        self._alive()
+        self.received, self.held = [], version
+
+    def buckets(self, named_tensors: Iterable[tuple[str, Any]]) -> Iterator[Bucket]:
+        shapes = WeightShapes(self._model)
+        buffer = torch.empty(max(shapes.sizes) * 4, dtype=torch.uint8)
+        return packed(shapes.once(shapes.checked(named_tensors)), torch.float32, buffer)
+
+    def send(self, bucket: Bucket) -> None:
+        self._alive()
+        assert self.held is not None
+        self.received += unpack(bucket.data.clone(), bucket.layout)
+
+    def finish_update(self, version: int, keep_cache: bool) -> None:
+        self._alive()
+        self.load_weights(self.received, version)
+        self.received, self.held = [], None
+
+    def abandon_update(self) -> None:
+        self.received, self.held = [], None
+
+    def _alive(self) -> None:
+        if not self.healthy(1.0):
+            raise EngineError("this replica was killed")
+
+
 class Farm:
     """Opens replicas and remembers them."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, kind: type[Mortal] = Mortal) -> None:
         self.model, self.tokenizer = model, tokenizer
-        self.engines: dict[int, list[Mortal]] = {}
+        self.kind = kind
+        self.engines: dict[int, list[Any]] = {}
         self.may_open = threading.Event()
         self.may_open.set()
 
     def open(self, number: int) -> Mortal:
         if not self.may_open.is_set():
             raise EngineError(f"no machine for replica {number}")
-        engine = Mortal(self.model, self.tokenizer)
+        engine = self.kind(self.model, self.tokenizer)
         self.engines.setdefault(number, []).append(engine)
         return engine
 
@@ -89,6 +130,18 @@ def two(farm: Farm, tmp_path: Path) -> Any:
     engine.close()
     engine.close()
     assert not list(tmp_path.glob("rlvr-weights-*"))
+
+
+@pytest.fixture
+def streamed(model: Any, tokenizer: Any, tmp_path: Path) -> Any:
+    """Three replicas whose weights are kept nowhere, and the farm that opens them."""
+    farm = Farm(model, tokenizer, MortalStream)
+    engine = ReplicatedEngine(
+        farm.open, 3, requests_each=4, transfer_folder=tmp_path, health_every_s=0.05, reopen_pause_s=0.01
+    )
+    yield engine, farm
+    engine.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +221,7 @@ def test_an_update_goes_on_without_a_replica_that_dies_over_it_and_the_replica_g
     two: Any, farm: Farm, model: Any
 ) -> None:
     farm.may_open.clear()
+    two._pause_s = 1.0  # there is time for the update before it is given up
     farm.engines[1][0].dies_after = 0
     other = moved(model)
     two.load_weights(other.named_parameters(), 1)
@@ -249,6 +303,124 @@ def test_a_replica_that_comes_back_with_other_weights_gets_no_prompt(
     assert tokens(two.generate(requests, SAMPLING)) == expected
     assert all(engine.answered == 0 for engine in farm.engines[0][1:])
     assert two.num_restarts == 0
+
+
+def test_one_stream_of_weights_reaches_all_replicas_bucket_by_bucket(streamed: Any, model: Any) -> None:
+    engine, farm = streamed
+    other, alive = moved(model), []
+
+    def stream() -> Iterator[tuple[str, torch.Tensor]]:
+        for number, (name, tensor) in enumerate(other.named_parameters()):
+            if number == 8:
+                alive.append([len(one.received) for [one] in farm.engines.values()])
+            yield name, tensor
+
+    engine.load_weights(stream(), 5)
+    assert len(alive) == 1
+    [counts] = alive
+    assert 0 < counts[0] == counts[1] == counts[2] <= 8  # what was gathered had been sent before more was gathered
+    assert prove_served(engine, other, 5) < 5e-5
+    for [one] in farm.engines.values():
+        prove_served(one, other, 5)
+
+
+def test_a_replica_that_missed_a_stream_serves_again_with_the_next_one(
+    streamed: Any, model: Any, requests: list[Request]
+) -> None:
+    engine, farm = streamed
+    first, second = moved(model), moved(moved(model))
+    engine.load_weights(first.named_parameters(), 1)
+    farm.engines[0][0].dies_after = 0
+    engine.generate(requests, SAMPLING)
+    until(lambda: engine._places[0].late is not None)
+    assert (engine.num_serving, engine.num_restarts) == (2, 0)
+    answers = engine.generate(requests, SAMPLING)
+    assert farm.engines[0][1].answered == 0
+    assert {completion.weight_version for group in answers for completion in group} == {1}
+    engine.load_weights(second.named_parameters(), 2)
+    assert (engine.num_serving, engine.num_restarts) == (3, 1)
+    assert prove_served(farm.engines[0][1], second, 2) < 5e-5
+    engine.generate(requests, SAMPLING)
+    assert farm.engines[0][1].answered > 0
+
+
+def test_a_replica_that_dies_before_anything_was_streamed_serves_again_at_once(
+    streamed: Any, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    engine, farm = streamed
+    farm.engines[2][0].dies_after = 1
+    assert tokens(engine.generate(requests, SAMPLING)) == expected
+    until(lambda: engine.num_restarts == 1)
+    assert engine.num_serving == 3
+
+
+@pytest.mark.parametrize("victim", [0, 1])  # the one that packs, and one that only receives
+def test_a_replica_that_dies_under_a_stream_costs_the_others_nothing(
+    streamed: Any, model: Any, requests: list[Request], victim: int
+) -> None:
+    engine, farm = streamed
+    other = moved(model)
+
+    def stream() -> Iterator[tuple[str, torch.Tensor]]:
+        for number, pair in enumerate(other.named_parameters()):
+            if number == 8:
+                farm.engines[victim][0].dies_after = 0
+            yield pair
+
+    engine.load_weights(stream(), 1)
+    assert engine.num_serving == 2
+    assert prove_served(engine, other, 1) < 5e-5
+    until(lambda: engine._places[victim].late is not None)
+    engine.load_weights(model.named_parameters(), 2)
+    assert engine.num_serving == 3
+    assert prove_served(engine, model, 2) < 5e-5
+
+
+def test_a_stream_that_does_not_fit_is_refused_and_no_replica_stays_held(
+    streamed: Any, model: Any, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    engine, farm = streamed
+    with pytest.raises(EngineError, match="were not given"):
+        engine.load_weights(list(model.named_parameters())[:-1], 3)
+    assert [one.held for [one] in farm.engines.values()] == [None] * 3
+    with pytest.raises(EngineError, match="load a complete set"):
+        engine.generate(requests, SAMPLING)
+    engine.load_weights(model.named_parameters(), 4)
+    assert tokens(engine.generate(requests, SAMPLING)) == expected
+    assert engine.num_restarts == 0
+
+
+def test_when_all_that_is_left_came_back_too_late_the_error_says_what_helps(
+    streamed: Any, model: Any, requests: list[Request], expected: list[list[list[int]]]
+) -> None:
+    engine, farm = streamed
+    engine.load_weights(model.named_parameters(), 1)
+    for engines in farm.engines.values():
+        engines[0].dies_after = 0
+    with pytest.raises(EngineError, match=r"none of 3 replicas answers .*waits for the next load_weights; .*'files'"):
+        engine.generate(requests, SAMPLING)
+    until(lambda: all(place.late is not None for place in engine._places))
+    with pytest.raises(EngineError, match="waits for the next load_weights"):
+        engine.generate(requests, SAMPLING)
+    engine.load_weights(model.named_parameters(), 2)
+    assert tokens(engine.generate(requests, SAMPLING)) == expected
+    assert engine.num_restarts == 3
+
+
+def test_a_late_replica_that_dies_once_more_is_found_by_the_update(
+    streamed: Any, model: Any, requests: list[Request]
+) -> None:
+    engine, farm = streamed
+    engine.load_weights(model.named_parameters(), 1)
+    farm.engines[1][0].dies_after = 0
+    engine.generate(requests, SAMPLING)
+    until(lambda: engine._places[1].late is not None)
+    farm.engines[1][1].dies_after = 0
+    engine.load_weights(model.named_parameters(), 2)
+    assert engine.num_serving == 2
+    until(lambda: engine._places[1].late is farm.engines[1][2])
+    engine.load_weights(model.named_parameters(), 3)
+    assert engine.num_serving == 3
 
 
 def test_closing_ends_a_call_with_an_error(two: Any, farm: Farm, requests: list[Request]) -> None:

@@ -29,7 +29,13 @@ SAMPLING = Sampling(max_tokens=300)
 @pytest.fixture(scope="module")
 def two_servers(model_folder: Path) -> Iterator[Any]:
     engine = open_servers(
-        model_folder, replicas=2, max_num_seqs=64, kv_cache_memory_mb=64, start_timeout_s=1500, health_every_s=1.0
+        model_folder,
+        replicas=2,
+        transfer="files",  # kept for the one that comes back; test_vllm_transfer has the others
+        max_num_seqs=64,
+        kv_cache_memory_mb=64,
+        start_timeout_s=1500,
+        health_every_s=1.0,
     )
     yield engine
     engine.close()
