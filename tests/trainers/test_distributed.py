@@ -205,7 +205,7 @@ def test_only_the_first_rank_ever_holds_a_whole_model(tiny_model, tmp_path, monk
     # Three models, of which each rank keeps a third; the first one reads them one after the other.
     assert first > 1.5 * whole
     for grown in others:
-        assert 1.0 * whole < grown < 1.35 * whole
+        assert 0.95 * whole < grown < 1.35 * whole
 
 
 def test_a_rank_that_builds_another_model_is_named():
