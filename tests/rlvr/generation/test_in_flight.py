@@ -173,6 +173,18 @@ def test_with_the_cache_kept_what_runs_goes_on_from_it_and_what_begins_does_not_
     assert max(gaps) > 0.01  # so that the comparison above says something
 
 
+def test_a_prefix_that_was_cached_is_found_until_weights_change(server: Any, model: Any) -> None:
+    long = Request([7 + place % 40 for place in range(300)], seed=1)
+    hits = []
+    for version in (0, 0, 1, 1):
+        if version != server.weight_version:
+            server.load_weights(model.named_parameters(), version, keep_cache=True)
+        before = metric(server, "prefix_cache_hits_total")
+        server.generate([long], Sampling(max_tokens=2))
+        hits.append(metric(server, "prefix_cache_hits_total") - before)
+    assert hits == [0, 256, 0, 256]  # two blocks of 128 tokens
+
+
 def test_a_request_that_comes_while_weights_arrive_is_answered_by_them(server: Any, other: Any) -> None:
     half, go_on = threading.Event(), threading.Event()
 
@@ -229,10 +241,8 @@ def test_an_update_that_fails_aborts_what_runs_and_refuses_what_waits(
     with pytest.raises(EngineError, match="load a complete set"):
         waiting.groups()
     answers = [answer for group in running.groups() for answer in group]
-    lengths = [len(answer.token_ids) for answer in answers if answer.finish_reason == "abort"]
     assert len(answers) == 16 * 32
-    assert min(lengths) == 0
-    assert max(lengths) > 0
+    assert sum(answer.finish_reason == "abort" for answer in answers) > 64  # what waited for a place, too
     assert {answer.weight_version for answer in answers if answer.finish_reason != "abort"} <= {0}
 
     server.load_weights(model.named_parameters(), 10, keep_cache=keep_cache)
@@ -261,8 +271,7 @@ def test_episodes_that_were_under_way_when_an_update_failed_have_no_verdict(serv
     episodes = [trajectory for group in played for trajectory in group]
     aborted = [trajectory for trajectory in episodes if trajectory.faulty]
     assert len(episodes) == 16 * 32
-    assert min(trajectory.num_sampled for trajectory in aborted) == 0
-    assert max(trajectory.num_sampled for trajectory in aborted) > 0
+    assert len(aborted) > 64  # what waited for a place, too
     for trajectory in aborted:
         assert trajectory.score is not None
         assert "aborted" in str(trajectory.score.error)
