@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlvr.errors import ConfigError
+from rlvr.generation.loading import BUILDING
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.learner import disable_dropout
 
@@ -28,7 +29,7 @@ def load_scalar_model(path: str | Path, device: torch.device) -> Any:
     from transformers import AutoModelForSequenceClassification
 
     # transformers warns that the head is new; that is what was asked for.
-    with torch.random.fork_rng(devices=[]), _only_errors(), _explained(path):
+    with BUILDING, torch.random.fork_rng(devices=[]), _only_errors(), _explained(path):
         model, report = AutoModelForSequenceClassification.from_pretrained(
             str(path), num_labels=1, dtype=torch.float32, output_loading_info=True
         )
