@@ -8,6 +8,7 @@ are. What is not modelled: prefix caches, stragglers among machines, failures, s
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import random
 from collections import deque
@@ -87,18 +88,16 @@ class _Rollout:
 def simulate(work: Workload, machine: Machine, mode: Mode = "synchronous", *, steps: int = 12, seed: int = 0) -> Report:
     """Play `steps` steps; the first two of them, which warm an overlapped run up, are left out of the averages."""
     rng = random.Random(seed)
-    rollouts = [_roll_out(work, machine, rng) for _ in range(steps)]
-    engine_free = learner_free = 0.0
-    served = [0.0, 0.0]
-    """When the weights that step k may be sampled from are served: those of step k - 1, or k - 2 if one step off."""
+    rollouts = [_roll_out(work, machine, rng) for _ in range(steps + 1)]
+    now = 0.0
     ends = []
-    for step, rollout in enumerate(rollouts):
-        begin = max(engine_free, served[step] if mode == "one_step_off" else served[-1])
-        engine_free = ready = begin + rollout.ready_s
-        learner_free = max(ready, learner_free) + _update_s(machine, rollout)
-        served.append(learner_free + machine.sync_s)
-        ends.append(served[-1])
-    kept = rollouts[2:]
+    for rollout, following in itertools.pairwise(rollouts):
+        update_s = _update_s(machine, rollout)
+        # One step off, the following batch is sampled meanwhile, and new weights wait until it is complete.
+        now += rollout.ready_s + update_s if mode == "synchronous" else max(following.ready_s, update_s)
+        now += machine.sync_s
+        ends.append(now)
+    kept = rollouts[2:steps]
     mean_step_s = (ends[-1] - ends[1]) / len(kept)
 
     def mean(values: list[float]) -> float:

@@ -107,7 +107,8 @@ def test_a_run_on_two_servers_goes_on_when_one_of_them_is_killed(tmp_path: Path)
     killed: list[int] = []
 
     def kill_one_server(engine: Any) -> None:
-        while not (tmp_path / "run" / "metrics.jsonl").exists():
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while not (metrics.exists() and metrics.read_text()):  # a first step is made
             time.sleep(0.01)
         killed.append(engine._places[0].engine._server._process.pid)
         os.killpg(killed[0], 9)
