@@ -82,8 +82,8 @@ class TransferEngine(WeightTransferEngine[InitInfo, UpdateInfo]):  # type: ignor
     _sender = ""
 
     def init_transfer_engine(self, init_info: InitInfo) -> None:
-        """Connect with the learner, and with no other one from now on."""
-        if init_info.leaves and init_info.leaves != self._sender:
+        """Connect with the learner, and with no other one from now on. Files take nobody's place."""
+        if init_info.transfer == "files" and init_info.leaves != self._sender:
             return
         self.shutdown()
         self._sender = init_info.sender

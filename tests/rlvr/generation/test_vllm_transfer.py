@@ -157,6 +157,9 @@ class TestOneServer:
         second.close()  # which leaves the connection of the first as it is
         first.load_weights(moved(model, 10).named_parameters(), 10)
         assert_serves(first, moved(model, 10), 10)
+        connect("files").load_weights(moved(model, 11).named_parameters(), 11)
+        first.load_weights(moved(model, 12).named_parameters(), 12)
+        assert_serves(first, moved(model, 12), 12)
 
     def test_a_server_that_was_left_has_given_the_memory_back(self, connect: Any, server: Any) -> None:
         group = os.getpgid(server._server._process.pid)
