@@ -56,6 +56,8 @@ def main() -> None:
         for phase in args.phases.split(","):
             if phase == "tests":
                 jobs.append(("tests", test_command(args.tiny)))
+                if installed("vllm") and not args.tiny:
+                    jobs.append(("tests of vLLM in process", vllm_test_command()))
             elif phase == "learn":
                 jobs.append(("learn", [sys.executable, "bench/gpu/learn.py", scratch, *flags]))
             else:
@@ -110,9 +112,16 @@ def test_command(tiny: bool) -> list[str]:
     """The tests that speak of a device."""
     if importlib.util.find_spec("pytest") is None:
         return [sys.executable, "-c", "print('pytest is not installed here, so no test was run')"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/rlvr/generation"]
+    files = ["tests/rlvr/generation", "tests/trainers/test_packed_attention.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     # On a CPU the contract tests take minutes with vLLM; there the tiny run only shows that the command works.
     return [*command, "-k", "temperature_0 and transformers"] if tiny else [*command, "-m", "gpu or not vllm"]
+
+
+def vllm_test_command() -> list[str]:
+    """The contract of the engine that needs no server: it works with more versions of vLLM than a server does."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/rlvr/generation/test_contract.py"]
+    return [*command, "-m", "vllm", "-k", "not server"]
 
 
 def run(name: str, command: list[str], limit_s: float) -> str:
