@@ -100,7 +100,7 @@ class VLLMServerEngine:
             self.max_model_len: int = int(self._get("/v1/models")["data"][0]["max_model_len"])
             self.weight_version = support.version_number(self._get("/weight_info").get("weight_version"))
             self._stream = self._open_stream(way, timeout_s)
-            self._adapters.connect()
+            self._adapters.connect(self.weight_version)
         except BaseException:
             self.close()
             raise
@@ -291,7 +291,7 @@ class VLLMServerEngine:
         served = self._get("/weight_info").get("weight_version")
         if support.version_number(served) != version:
             raise EngineError(f"the server {self._url} names weight version {served!r} after it was given {version}")
-        self._adapters.serve(None)
+        self._adapters.serve(self._adapters.blank(version))
         self.weight_version = version
         self._gate.end(failed=False)
 

@@ -39,6 +39,11 @@ class WeightShapes:
         """Numbers in each of them, tied ones once."""
         return list({self._tensor_of[name]: math.prod(shape) for name, shape in self._shapes.items()}.values())
 
+    @property
+    def names(self) -> list[str]:
+        """All of them, tied ones under each of theirs."""
+        return list(self._shapes)
+
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """The shape of the weight of that name; None if there is none."""
         return self._shapes.get(name)

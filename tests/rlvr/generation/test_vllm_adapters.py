@@ -89,7 +89,12 @@ def load(engine: Any, adapted: Any, version: int) -> None:
 
 
 def assert_samples_from(engine: Any, model: Any, requests: list[Request], version: int) -> None:
-    for request, group in zip(requests, engine.generate(requests, Sampling(max_tokens=16)), strict=True):
+    assert_sampled_from(model, requests, engine.generate(requests, Sampling(max_tokens=16)), version)
+
+
+def assert_sampled_from(model: Any, requests: list[Request], answers: list[Any], version: int) -> None:
+    for request, group in zip(requests, answers, strict=True):
+        assert len(group) == request.n
         for completion in group:
             assert completion.weight_version == version
             assert completion.version_starts == ()
@@ -184,8 +189,7 @@ def test_after_many_updates_vllm_holds_at_most_two_adapters_and_shared_memory_on
         assert len(engine._get("/v1/models")["data"]) == 2  # the base model and one adapter
     assert prove_served(engine, adapted, 20) < TOLERANCE
     engine.load_weights(named_weights(adapted), 21)
-    assert not left_in_shared_memory()
-    assert held_by(engine) == 0
+    assert held_by(engine) == len(left_in_shared_memory()) == on_server  # one of zeros
 
 
 def test_a_rank_that_vllm_has_no_room_for_is_refused_before_anything_is_loaded(model_folder: Path) -> None:
@@ -201,33 +205,40 @@ def test_an_engine_without_room_for_adapters_says_so(vllm_engine: Any, adapted: 
     assert vllm_engine.weight_version == 0
 
 
-def test_answers_under_way_are_finished_by_the_adapter_they_began_with(engine: Any, adapted: Any, model: Any) -> None:
+@pytest.mark.parametrize("first", ["the base weights", "an adapter"])
+def test_answers_under_way_are_finished_by_what_they_began_with(
+    engine: Any, adapted: Any, model: Any, first: str
+) -> None:
     if hasattr(engine, "_llm"):
         pytest.skip("the engine in this process does one thing at a time")
-    load(engine, move(adapted, 1), 1)
-    older = copy.deepcopy(adapted)
-    request = Request([5, 6, 7], seed=3, n=32)  # some of them are long
+    models = {0: model}
+    if first == "an adapter":
+        load(engine, move(adapted, 1), 1)
+        models = {1: copy.deepcopy(adapted)}
+    began = next(iter(models))
+    # More answers than the server has places for, so that the last of them meet the first of the next adapter's in one batch.
+    many = [Request([5, 6, 7 + number], seed=number, n=32) for number in range(10)]
     answers: list[Any] = []
-    reader = threading.Thread(target=lambda: answers.extend(engine.generate([request], Sampling(max_tokens=400))[0]))
+    reader = threading.Thread(target=lambda: answers.extend(engine.generate(many, Sampling(max_tokens=400))))
     try:
         reader.start()
         while not engine._adapters._current._adapter._users > 1:
             time.sleep(0.001)
-        load(engine, move(adapted, 2), 2)
-        assert_samples_from(engine, adapted, [Request([5, 6, 8], seed=1)], 2)
-        under_way = reader.is_alive()
+        for version in (2, 3):  # one more than vLLM has room for, which then loads the first again
+            load(engine, move(adapted, version), version)
+            models[version] = copy.deepcopy(adapted)
         files = len(left_in_shared_memory())
+        under_way = reader.is_alive()
+        assert_samples_from(engine, adapted, [Request([5, 6, 8], seed=1, n=8)], 3)
     finally:
         reader.join(300)
-    assert (under_way, files) == (True, 2)
+    assert under_way
+    assert files >= 2
     assert len(left_in_shared_memory()) == 1
-    assert len(answers) == 32
-    for answer in answers:
-        assert (answer.weight_version, answer.version_starts) == (1, ())
-        with torch.no_grad():
-            logits = older(torch.tensor([[*request.prompt_ids, *answer.token_ids]])).logits[0, 2:-1]
-        expected = logits.log_softmax(-1).gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0]
-        assert torch.tensor(answer.logprobs) == pytest.approx(expected, abs=1e-4)
+    versions = [group[0].weight_version for group in answers]
+    assert began in versions
+    for request, group, version in zip(many, answers, versions, strict=True):
+        assert_sampled_from(models[version], [request], [group], version)
 
 
 def test_a_server_without_room_for_adapters_is_refused_when_it_is_connected_to(
@@ -244,6 +255,7 @@ def test_a_server_that_was_killed_comes_back_with_the_adapter_of_the_others(
 ) -> None:
     from rlvr.generation.vllm_replicas import open_servers
 
+    others = left_in_shared_memory()  # of the server that other tests use
     two = open_servers(
         model_folder,
         replicas=2,
@@ -272,11 +284,10 @@ def test_a_server_that_was_killed_comes_back_with_the_adapter_of_the_others(
             assert time.monotonic() < deadline, victim.fault
             time.sleep(0.1)
         assert prove_served(victim.engine, adapted, 3) < TOLERANCE
-        assert len(left_in_shared_memory()) == 1  # of all servers together
+        assert len(left_in_shared_memory()) == len(others) + 1  # one for both servers
         assert_samples_from(two, adapted, requests, 3)
         two.load_weights(model.named_parameters(), 4)
-        assert not left_in_shared_memory()
         assert_samples_from(two, model, requests, 4)
     finally:
         two.close()
-    assert not left_in_shared_memory()
+    assert left_in_shared_memory() == others
