@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import os
 import secrets
@@ -11,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 import torch
 
@@ -23,14 +21,13 @@ from rlvr.generation.loading import end_ids, load_config, load_tokenizer
 from rlvr.generation.proof import probe_tokens
 from rlvr.generation.server_adapters import ServerAdapters
 from rlvr.generation.transfer import Streamed, Transfer, WeightStream, choose_transfer
+from rlvr.generation.vllm_connection import REQUESTS, ServerConnection
 from rlvr.generation.vllm_process import ServerProcess
 from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weight_files import WeightFiles, buckets, write_bucket
 from rlvr.generation.weight_gate import WeightGate
 from rlvr.generation.weight_packing import Bucket, buffer_bytes, packed
 from rlvr.generation.weights import WeightShapes
-
-_CONNECTIONS = 64
 
 
 class VLLMServerEngine:
@@ -64,14 +61,12 @@ class VLLMServerEngine:
         Raises ConfigError if the address, the server's version or its settings do not fit or the transfer cannot be opened,
         EngineError if it does not answer.
         """
-        import httpx
-
-        self._server: ServerProcess | None = None
         self._stream: WeightStream | None = None
-        self._url = url.rstrip("/")
-        if not trusted_network and not _is_loopback(self._url):
+        self._connection = ServerConnection(url, timeout_s=timeout_s)
+        self._post, self._get = self._connection.post, self._connection.get
+        if not trusted_network and not self._connection.is_loopback:
             raise ConfigError(
-                f"server {self._url!r} is on another machine, and whoever reaches it can replace its weights. "
+                f"server {url!r} is on another machine, and whoever reaches it can replace its weights. "
                 "Set trusted_network=true if its network keeps others out."
             )
         config = load_config(path)
@@ -83,18 +78,14 @@ class VLLMServerEngine:
         self._gate = WeightGate("the server holds")
         self._salt = secrets.token_hex(8)
         self._adapters = ServerAdapters(self._post, shapes=self._shapes, lora_rank=lora_rank, folder=self._folder)
-        self._lost_adapter = False
         way = choose_transfer(
             transfer,
             folder_given=transfer_folder is not None,
-            same_machine=_is_loopback(self._url),
+            same_machine=self._connection.is_loopback,
             adapters=lora_rank > 0,
         )
         self.dtype = support.serving_dtype(config, dtype)
-        # Some more than there are threads, so that a question about its health need not wait for an answer to end.
-        limits = httpx.Limits(max_connections=_CONNECTIONS + 8, max_keepalive_connections=_CONNECTIONS)
-        self._client = httpx.Client(base_url=self._url, timeout=httpx.Timeout(timeout_s, connect=5.0), limits=limits)
-        self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="rlvr-vllm")
+        self._threads = ThreadPoolExecutor(REQUESTS, thread_name_prefix="rlvr-vllm")
         try:
             check_version(self._get("/version").get("version"), server=True)
             self.max_model_len: int = int(self._get("/v1/models")["data"][0]["max_model_len"])
@@ -200,7 +191,7 @@ class VLLMServerEngine:
         except BaseException:
             server.stop()
             raise
-        engine._server = server
+        engine._connection.process = server
         return engine
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
@@ -290,7 +281,7 @@ class VLLMServerEngine:
         self._post("/resume")
         served = self._get("/weight_info").get("weight_version")
         if support.version_number(served) != version:
-            raise EngineError(f"the server {self._url} names weight version {served!r} after it was given {version}")
+            raise EngineError(f"the server {self._connection.url} names weight version {served!r} after it was given {version}")
         self._adapters.serve(self._adapters.blank(version))
         self.weight_version = version
         self._gate.end(failed=False)
@@ -333,31 +324,24 @@ class VLLMServerEngine:
 
     def healthy(self, timeout_s: float = 30.0) -> bool:
         """Whether the server answers within `timeout_s` that it and its workers run."""
-        import httpx
-
-        if self._lost_adapter or (self._server is not None and not self._server.running):
-            return False
-        try:
-            return bool(self._client.get("/health", timeout=timeout_s).status_code == 200)
-        except (httpx.HTTPError, RuntimeError):  # a client that was closed raises RuntimeError
-            return False
+        return self._connection.healthy(timeout_s)
 
     def close(self) -> None:
         """Close the connections, and stop the server if `launch` started it."""
         self._gate.end(failed=True)  # or what waits for the end of an update would wait for ever
         self._threads.shutdown(cancel_futures=True)
-        goes_on = self._server is None and self.healthy(5.0)
+        goes_on = self._connection.process is None and self.healthy(5.0)
         if self._stream is not None:
             if goes_on:
                 with contextlib.suppress(EngineError):  # it ended just now
                     self._stream.leave()
             self._stream.close()
         if not goes_on:
-            self._client.close()  # first, for there is nobody to be told that the adapter goes
+            self._connection.close()  # first, for there is nobody to be told that the adapter goes
         self._adapters.serve(None)
-        self._client.close()
-        if self._server is not None:
-            self._server.stop()
+        self._connection.close()
+        if self._connection.process is not None:
+            self._connection.process.stop()
 
     def _answers_to(self, body: dict[str, Any]) -> list[Completion]:
         """What the server answers to one request, by weights that arrived completely."""
@@ -379,7 +363,7 @@ class VLLMServerEngine:
         stream = WeightStream(
             transfer,
             self._post,
-            host=urlsplit(self._url).hostname or "",
+            host=self._connection.host,
             num_workers=int(self._get("/get_world_size")["world_size"]),
             buffer_bytes=buffer_bytes(self._shapes.sizes, self.dtype),
             timeout_s=timeout_s,
@@ -390,7 +374,7 @@ class VLLMServerEngine:
             if not self.healthy():
                 raise
             raise ConfigError(
-                f"weights cannot go to the server {self._url} by transfer = {transfer!r}: {fault} "
+                f"weights cannot go to the server {self._connection.url} by transfer = {transfer!r}: {fault} "
                 "Set transfer = 'files', and a transfer_folder if it is on another machine."
             ) from fault
         return stream
@@ -409,47 +393,6 @@ class VLLMServerEngine:
             finally:
                 os.unlink(path)
 
-    def _get(self, path: str) -> Any:
-        return self._ask("GET", path)
-
-    def _post(self, path: str, **body: Any) -> Any:
-        return self._ask("POST", path, body)
-
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        import httpx
-
-        # The server closes a connection on which it failed, and may do so only after the next request was sent on it.
-        closed = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
-        try:
-            try:
-                reply = self._client.request(method, path, json=body or None)
-            except closed:
-                reply = self._client.request(method, path, json=body or None)
-        except (httpx.TransportError, RuntimeError) as fault:
-            if not isinstance(fault, httpx.TransportError) and not self._client.is_closed:
-                raise
-            last = f" Its last words: {self._server.last_words()}" if self._server is not None else ""
-            raise EngineError(
-                f"the vLLM server {self._url} does not answer ({type(fault).__name__} at {path}).{last} "
-                "Check that it runs; nothing of this call was kept."
-            ) from fault
-        if reply.status_code == 404 and body is not None and "model" in body:
-            self._lost_adapter = True
-            raise EngineError(
-                f"the vLLM server {self._url} has lost the adapter it was given: it was restarted. Nothing of this call was kept."
-            )
-        if reply.status_code == 404 and path != "/version":
-            adapters = " and, for adapters, VLLM_ALLOW_RUNTIME_LORA_UPDATING=1" if "lora" in path else ""
-            raise ConfigError(
-                f"the vLLM server {self._url} has no route {path}. Start it with VLLM_SERVER_DEV_MODE=1, --enable-scale-out"
-                f"{adapters}."
-            )
-        if reply.status_code >= 300:
-            raise EngineError(
-                f"the vLLM server {self._url} answered {path} with {reply.status_code}: {reply.text[:400]}"
-            )
-        return reply.json() if "json" in reply.headers.get("content-type", "") else {}
-
 
 def _completion(choice: dict[str, Any], adapter: ServedAdapter | None) -> Completion:
     spans = [(span["version"], span["start"], span["end"]) for span in choice.get("weight_versions") or ()]
@@ -459,11 +402,3 @@ def _completion(choice: dict[str, Any], adapter: ServedAdapter | None) -> Comple
     reason: FinishReason = choice["finish_reason"] if choice["finish_reason"] in ("stop", "length") else "abort"
     logprobs = [float(place["logprob"]) for place in choice["logprobs"]["content"]]
     return Completion(list(choice["token_ids"]), logprobs, reason, version, starts)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

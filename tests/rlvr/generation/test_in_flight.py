@@ -59,7 +59,7 @@ def server(vllm_server: Any, model: Any, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def metric(server: Any, name: str) -> float:
-    lines = server._client.get("/metrics").text.splitlines()
+    lines = server._connection.client.get("/metrics").text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"vllm:{name}{{"))
 
 

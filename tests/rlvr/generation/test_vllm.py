@@ -99,7 +99,7 @@ def test_a_model_that_vllm_cannot_serve_is_refused_with_the_remedy(tmp_path: Pat
 
 def test_a_server_that_was_killed_is_one_clear_error(vllm_server: Any) -> None:
     """The last test: the server is gone afterwards."""
-    os.killpg(vllm_server._server._process.pid, 9)
+    os.killpg(vllm_server._connection.process._process.pid, 9)
     with pytest.raises(EngineError, match="does not answer"):
         vllm_server.generate([Request([5], seed=0)], Sampling(max_tokens=2))
     with pytest.raises(EngineError):

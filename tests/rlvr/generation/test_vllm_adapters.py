@@ -247,7 +247,7 @@ def test_a_server_without_room_for_adapters_is_refused_when_it_is_connected_to(
     from rlvr.generation.vllm_server import VLLMServerEngine
 
     with pytest.raises(ConfigError, match=r"started without adapters\. Start it with --enable-lora"):
-        VLLMServerEngine(vllm_server._url, model_folder, lora_rank=4)
+        VLLMServerEngine(vllm_server._connection.url, model_folder, lora_rank=4)
 
 
 def test_a_server_that_was_killed_comes_back_with_the_adapter_of_the_others(
@@ -277,7 +277,7 @@ def test_a_server_that_was_killed_comes_back_with_the_adapter_of_the_others(
             two.generate(requests, Sampling(max_tokens=2))
         load(two, adapted, 3)
         victim = two._places[0]
-        os.killpg(victim.engine._server._process.pid, 9)
+        os.killpg(victim.engine._connection.process._process.pid, 9)
         assert_samples_from(two, adapted, requests, 3)
         deadline = time.monotonic() + 1500
         while two.num_restarts < 1:

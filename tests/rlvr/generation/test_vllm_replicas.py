@@ -70,9 +70,9 @@ def test_a_server_killed_in_the_middle_costs_no_answer_and_comes_back_with_the_t
         assert time.monotonic() < deadline, "the server was given nothing"
         time.sleep(0.002)
     busy = len(victim.jobs)
-    segments = victim.engine._server._shared_memory
+    segments = victim.engine._connection.process._shared_memory
     assert segments
-    os.killpg(victim.engine._server._process.pid, 9)
+    os.killpg(victim.engine._connection.process._process.pid, 9)
     reader.join(300)
     assert busy > 0
     assert tokens(answers) == tokens(expected)
@@ -93,7 +93,7 @@ def test_a_server_killed_in_the_middle_costs_no_answer_and_comes_back_with_the_t
 def test_servers_that_run_already_are_used_by_their_addresses(
     two_servers: Any, model: Any, model_folder: Path, requests: list[Request]
 ) -> None:
-    urls = [place.engine._url for place in two_servers._places]
+    urls = [place.engine._connection.url for place in two_servers._places]
     by_address = connect_replicas(urls, model_folder)
     try:
         by_address.load_weights(model.named_parameters(), 7)

@@ -84,7 +84,7 @@ def connect(server: VLLMServerEngine, model_folder: Path, tmp_path: Path) -> Ite
     def connected(transfer: Any, **settings: Any) -> VLLMServerEngine:
         if transfer == "files":
             settings["transfer_folder"] = tmp_path
-        engines.append(VLLMServerEngine(server._url, model_folder, transfer=transfer, **settings))
+        engines.append(VLLMServerEngine(server._connection.url, model_folder, transfer=transfer, **settings))
         return engines[-1]
 
     before = buffers()
@@ -162,7 +162,7 @@ class TestOneServer:
         assert_serves(first, moved(model, 12), 12)
 
     def test_a_server_that_was_left_has_given_the_memory_back(self, connect: Any, server: Any) -> None:
-        group = os.getpgid(server._server._process.pid)
+        group = os.getpgid(server._connection.process._process.pid)
 
         def mapped() -> int:
             found = 0
@@ -194,7 +194,7 @@ class TestOneServer:
         launched = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
         ranks = [
             subprocess.Popen(
-                [sys.executable, program, model_folder, server._url, "broadcast"],
+                [sys.executable, program, model_folder, server._connection.url, "broadcast"],
                 env={**os.environ, **launched, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -214,7 +214,7 @@ class TestOneServer:
         self, connect: Any, server: Any, model: Any
     ) -> None:
         engine = connect("broadcast", timeout_s=4.0)
-        group = server._server._process.pid
+        group = server._connection.process._process.pid
         try:
             began = time.monotonic()
             with pytest.raises(EngineError, match="does not answer"):
@@ -225,7 +225,7 @@ class TestOneServer:
         deadline = time.monotonic() + 60
         while not engine.healthy(5.0):
             assert time.monotonic() < deadline
-        engine._client.timeout = 60.0
+        engine._connection.client.timeout = 60.0
         while True:  # what it was asked before it hung is still to be answered
             try:
                 engine.load_weights(moved(model, 12).named_parameters(), 12)
@@ -241,7 +241,7 @@ class TestOneServer:
         """The last one: the server is gone afterwards."""
         monkeypatch.setattr(weight_packing, "BUCKET_BYTES", 1)
         engine = connect(transfer)
-        group = server._server._process.pid
+        group = server._connection.process._process.pid
         began = time.monotonic()
         with pytest.raises(EngineError, match="does not answer"):
             engine.load_weights(self.after_the_first(model, lambda: os.killpg(group, signal.SIGKILL)), 13)
@@ -272,7 +272,7 @@ class TestSeveralWorkers:
             for version in (1, 2):
                 engine.load_weights(moved(model, version).named_parameters(), version)
                 assert_serves(engine, moved(model, version), version)
-            shared = VLLMServerEngine(engine._url, tmp_path, transfer="shared_memory")
+            shared = VLLMServerEngine(engine._connection.url, tmp_path, transfer="shared_memory")
             shared.load_weights(moved(model, 3).named_parameters(), 3)
             assert_serves(shared, moved(model, 3), 3)
             shared.close()
@@ -303,7 +303,7 @@ class TestReplicas:
                 assert_serves(place.engine, moved(model, 1), 1)
 
             victim = engine._places[0]
-            os.killpg(victim.engine._server._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+            os.killpg(victim.engine._connection.process._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
             engine.load_weights(stream(2), 2)  # the one that is left goes on
             assert engine.num_serving == 1
             assert_serves(engine, moved(model, 2), 2)
