@@ -27,7 +27,8 @@ FLUSH_S = 0.005
 SESSIONS = 512
 """Sessions kept for their next turn. One that is not kept is played again."""
 
-_sessions: collections.OrderedDict[tuple[str, str, str], Session] = collections.OrderedDict()
+_sessions: collections.OrderedDict[tuple[str, str], Session] = collections.OrderedDict()
+"""By environment and `_history`."""
 
 
 def main(results_fd: int, page_fd: int, memory_mb: int) -> None:
@@ -75,14 +76,14 @@ def _turn(spec: SessionSpec, task: Task, turns: list[str]) -> Any:
     replies: list[Any] = []
 
     def play() -> Any:
-        session = _sessions.pop((spec.id, task.stream, _digest(turns[:-1])), None)
+        session = _sessions.pop((spec.id, _history(task, turns[:-1])), None)
         if session is None:
             session = spec.open(task)
             for text in turns[:-1]:
                 session.turn(text)
         reply = session.turn(turns[-1])
         if isinstance(reply, str | list):
-            _sessions[(spec.id, task.stream, _digest(turns))] = session
+            _sessions[(spec.id, _history(task, turns))] = session
             if len(_sessions) > SESSIONS:
                 _sessions.popitem(last=False)
             replies.append(reply)
@@ -93,8 +94,9 @@ def _turn(spec: SessionSpec, task: Task, turns: list[str]) -> Any:
     return replies[0] if replies else score
 
 
-def _digest(turns: list[str]) -> str:
-    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
+def _history(task: Task, turns: list[str]) -> str:
+    """What a session follows from: its stream, its knobs (tasks of two levels share streams), and the turns it has seen."""
+    return hashlib.sha256(json.dumps([task.stream, task.knobs, turns], sort_keys=True).encode()).hexdigest()
 
 
 def _write(fd: int, results: list[tuple[int, str, Any]]) -> None:

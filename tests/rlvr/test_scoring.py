@@ -106,6 +106,26 @@ def test_it_works_from_threads_and_from_asyncio(moody, pool):
     assert all(score.correct for score in asyncio.run(pool.score_async(moody, ["yes"] * 40)))
 
 
+def test_a_session_is_not_taken_for_that_of_another_level_with_the_same_stream():
+    @rlvr.register("scoringtest/count-v0", max_turns=4, length=2)
+    class Count:
+        def start(self, rng, length):
+            self.left = length
+            return "Count"
+
+        def turn(self, text):
+            self.left -= 1
+            return f"{self.left} left" if self.left else rlvr.Score(1.0)
+
+    [short], [long] = (rlvr.tasks("scoringtest/count-v0", n=1, length=length) for length in (2, 3))
+    assert short.stream == long.stream
+    with rlvr.ScoringPool(1) as pool:
+        assert pool.turn(short, ["on"]).result() == "1 left"  # and this episode goes no further
+        assert pool.turn(long, ["on"]).result() == "2 left"
+        assert pool.turn(long, ["on", "on"]).result() == "1 left"
+        assert pool.turn(long, ["on", "on", "on"]).result().correct
+
+
 def test_a_session_goes_on_or_is_played_again(pool):
     @rlvr.register("test/count-v0", max_turns=5)
     class Count:
