@@ -15,6 +15,7 @@ import torch
 from rlvr.errors import ConfigError, EngineError, StaleWeightsError
 from rlvr.generation.engine import Request, Sampling
 from rlvr.generation.proof import prove_served
+from rlvr.generation.vllm_server import VLLMServerEngine
 from rlvr.generation.vllm_versions import vllm_version
 
 pytestmark = [
@@ -97,13 +98,14 @@ def test_a_model_that_vllm_cannot_serve_is_refused_with_the_remedy(tmp_path: Pat
         VLLMEngine(tmp_path)
 
 
-def test_a_server_that_was_killed_is_one_clear_error(vllm_server: Any) -> None:
-    """The last test: the server is gone afterwards."""
-    os.killpg(vllm_server._connection.process._process.pid, 9)
+def test_a_server_that_was_killed_is_one_clear_error(model_folder: Path) -> None:
+    engine = VLLMServerEngine.launch(model_folder, max_num_seqs=8, kv_cache_memory_mb=64, start_timeout_s=1500)
+    os.killpg(engine._connection.process._process.pid, 9)  # type: ignore[union-attr]
     with pytest.raises(EngineError, match="does not answer"):
-        vllm_server.generate([Request([5], seed=0)], Sampling(max_tokens=2))
+        engine.generate([Request([5], seed=0)], Sampling(max_tokens=2))
     with pytest.raises(EngineError):
-        vllm_server.load_weights([], 4)
+        engine.load_weights([], 4)
+    engine.close()
 
 
 def test_a_server_ends_with_the_process_that_launched_it(tmp_path: Path) -> None:
