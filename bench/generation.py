@@ -172,7 +172,7 @@ def compare(size: str, folder: str, args: argparse.Namespace) -> None:
             lora_rank=args.adapters,
         )
         for transfer in TRANSFERS:
-            connected = VLLMServerEngine(server._url, folder, transfer=transfer)
+            connected = VLLMServerEngine(server._connection.url, folder, transfer=transfer)
             updates(f"VLLMServerEngine by {transfer}", model, connected, args.rounds)
             connected.close()
         if args.adapters:

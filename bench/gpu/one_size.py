@@ -118,7 +118,7 @@ def transfers(name: str, folder: Path, sizes: common.Sizes) -> dict[str, str]:
             max_num_seqs=64,
         )
         for way in ways:
-            engine = VLLMServerEngine(server._url, folder, transfer=way)
+            engine = VLLMServerEngine(server._connection.url, folder, transfer=way)
             times = []
             for version in range(1, 1 + sizes.repeats):
                 common.synchronize()
