@@ -6,9 +6,11 @@ Hu et al. 2021, arXiv:2106.09685: an adapted weight W acts as W + (alpha / rank)
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +124,7 @@ def check_adapter(settings: AdapterSettings, *, lora_rank: int, adaptable: Itera
 class InUse:
     """Something that is freed when nobody uses it any more; whoever makes it is its first user. Thread-safe."""
 
-    def __init__(self, free: Callable[[], None]) -> None:
+    def __init__(self, free: Callable[[], object]) -> None:
         self._free = free
         self._users = 1
         self._lock = threading.Lock()
@@ -145,7 +147,8 @@ class AdapterFiles(InUse):
     """An adapter in peft's format, in a folder of its own, which is removed with the last user. Iterating gives its tensors."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(lambda: shutil.rmtree(path, ignore_errors=True))
+        # A process that ends without having closed its engine, by an exception say, removes it too.
+        super().__init__(weakref.finalize(self, shutil.rmtree, path, ignore_errors=True))
         self.path = path
 
     @property
@@ -169,7 +172,7 @@ class AdapterFiles(InUse):
         }
         path = None
         try:
-            path = Path(tempfile.mkdtemp(prefix="rlvr-adapter-", dir=folder))
+            path = Path(tempfile.mkdtemp(prefix=f"rlvr-adapter-{os.getpid()}-", dir=folder))
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path / _TENSORS)
             (path / _CONFIG).write_text(json.dumps(config))
         except (OSError, SafetensorError) as fault:

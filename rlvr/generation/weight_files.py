@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
@@ -61,6 +62,8 @@ class WeightFiles:
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
+        # A process that ends without having closed its engines, by an exception say, removes them too.
+        self._remove = weakref.finalize(self, _remove, list(paths))
 
     @classmethod
     def write(cls, named_tensors: Iterable[tuple[str, Tensor]], folder: str | Path) -> Self:
@@ -84,6 +87,10 @@ class WeightFiles:
 
     def delete(self) -> None:
         """Remove the files; calling it twice is harmless."""
-        for path in self.paths:
-            Path(path).unlink(missing_ok=True)
+        self._remove()
         self.paths = []
+
+
+def _remove(paths: list[str]) -> None:
+    for path in paths:
+        Path(path).unlink(missing_ok=True)

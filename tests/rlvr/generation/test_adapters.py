@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +149,19 @@ def test_an_adapter_is_freed_when_it_is_replaced_and_its_last_answer_has_ended()
     assert freed == ["a"]
     current.replace(None)
     assert freed == ["a", "b"]
+
+
+def test_a_process_that_fails_leaves_no_files(tmp_path: Path) -> None:
+    program = (
+        "import sys, torch\n"
+        "from rlvr.generation.adapters import AdapterFiles, AdapterSettings\n"
+        "from rlvr.generation.weight_files import WeightFiles\n"
+        "settings = AdapterSettings(1, 1.0, ('a',))\n"
+        "adapter = AdapterFiles.write({'base_model.model.a.lora_A.weight': torch.zeros(1, 2)}, settings, sys.argv[1])\n"
+        "weights = WeightFiles.write([('a.weight', torch.zeros(2, 2))], sys.argv[1])\n"
+        "assert adapter.path.exists() and weights.paths\n"
+        "raise RuntimeError('before anything was closed')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "before anything was closed" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -52,7 +52,8 @@ def launched(model_folder: Path) -> Any:
 
 
 def left_in_shared_memory() -> list[Path]:
-    return list(Path("/dev/shm").glob("rlvr-adapter-*"))
+    """This process's adapters."""
+    return list(Path("/dev/shm").glob(f"rlvr-adapter-{os.getpid()}-*"))
 
 
 def held_by(engine: Any) -> int:

@@ -99,7 +99,7 @@ def test_a_run_whose_adapters_are_served_learns_like_one_that_merges_them(tmp_pa
     assert max(row["mismatch"] for row in as_adapters) < 1e-5
     for step, path in rollout_files(tmp_path / "adapters" / "run").items():
         assert {trajectory.weight_version for trajectory in read_rollouts(path)} == {step - 1}
-    assert not list(Path("/dev/shm").glob("rlvr-adapter-*"))
+    assert not list(Path("/dev/shm").glob(f"rlvr-adapter-{os.getpid()}-*"))
 
 
 def test_a_run_on_two_servers_goes_on_when_one_of_them_is_killed(tmp_path: Path) -> None:
