@@ -73,6 +73,11 @@ def queued(server: Any) -> float:
     return metric(server, "num_requests_waiting")
 
 
+def all_arrived(server: Any) -> bool:
+    """Whether the last of `many`, or of as many tasks, has reached the server; few of their answers have ended by then."""
+    return metric(server, "num_requests_running") + queued(server) > 15 * 32
+
+
 def many(prompt: list[int]) -> list[Request]:
     """Far more answers than the server has places for, so that an update finds some of them running and some of them waiting."""
     return [Request(prompt, seed=seed, n=32) for seed in range(16)]
@@ -222,7 +227,7 @@ def test_an_update_that_fails_aborts_what_runs_and_refuses_what_waits(
         assert go_on.wait(60)
 
     running = Asked(server, many([5, 6, 7]))
-    until(lambda: queued(server) > 0)
+    until(lambda: all_arrived(server))
     faults: list[EngineError] = []
 
     def load() -> None:
@@ -264,7 +269,7 @@ def test_episodes_that_were_under_way_when_an_update_failed_have_no_verdict(serv
     before = sampled(server)
     playing = threading.Thread(target=play)
     playing.start()
-    until(lambda: sampled(server) > before + 8 and queued(server) > 0)
+    until(lambda: sampled(server) > before + 8 and all_arrived(server))
     with pytest.raises(EngineError, match="were not given"):
         server.load_weights(list(other.named_parameters())[:5], 9)
     playing.join(60)
