@@ -89,6 +89,11 @@ def end_ids(path: str | Path, tokenizer: Any) -> list[int]:
     return merged_end_ids(configured, tokenizer)
 
 
+def padding_id(tokenizer: Any) -> int:
+    """The token that fills rows up: the tokenizer's own, or its end of sequence where it has none."""
+    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+
+
 def merged_end_ids(configured: Any, tokenizer: Any) -> list[int]:
     """End tokens from generation settings (one, several or none) and the tokenizer's own."""
     ends = {tokenizer.eos_token_id, *(configured if isinstance(configured, list | tuple) else [configured])}

@@ -11,21 +11,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import torch
+from typing import Any
 
 from rlvr.errors import ConfigError, EngineError, RlvrError, StaleWeightsError
-from rlvr.generation.adapters import AdapterEngine, AdapterFiles, AdapterSettings
+from rlvr.generation.adapters import AdapterFiles, AdapterSettings
 from rlvr.generation.engine import Completion, Request, Sampling
 from rlvr.generation.proof import TOLERANCE_NATS, difference, probe_tokens
+from rlvr.generation.replica import Replica, TakesBuckets
 from rlvr.generation.vllm_support import digest_of
 from rlvr.generation.weight_files import WeightFiles
 from rlvr.generation.weight_gate import WeightGate
-from rlvr.generation.weight_packing import Bucket
 
 ATTEMPTS = 3
 """Replicas that may fail on one request before it is the request's fault."""
@@ -40,41 +38,6 @@ LATE = (
     "it came back without the current weights, which were streamed and are gone, and waits for the next load_weights; "
     "transfer = 'files' would have kept them"
 )
-
-
-class Replica(AdapterEngine, Protocol):
-    """An engine that can be asked whether it lives, and answers from several threads at once."""
-
-    dtype: torch.dtype
-
-    def load_weights(self, named_tensors: Iterable[tuple[str, Any]], version: int, *, keep_cache: bool = False) -> None:
-        """As every engine; with `keep_cache` what is running goes on from the key-value cache of the old weights."""
-
-    def healthy(self, timeout_s: float) -> bool:
-        """Whether it answers within `timeout_s`."""
-
-
-@runtime_checkable
-class TakesBuckets(Protocol):
-    """A replica whose update can be made in steps, so that one stream of weights serves several. All raise EngineError."""
-
-    streams: bool
-    """False if weights should come as files after all."""
-
-    def begin_update(self, version: int, keep_cache: bool) -> None:
-        """Get ready for the weights of a version, and hold what is running."""
-
-    def buckets(self, named_tensors: Iterable[tuple[str, Any]]) -> Iterator[Bucket]:
-        """The checked weights, for the `send` of every replica; each bucket is gone when the next is asked for."""
-
-    def send(self, bucket: Bucket) -> None:
-        """Load it."""
-
-    def finish_update(self, version: int, keep_cache: bool) -> None:
-        """Serve what was sent."""
-
-    def abandon_update(self) -> None:
-        """Forget what was sent; harmless without an update, and raises nothing."""
 
 
 class _Job:
@@ -206,11 +169,7 @@ class ReplicatedEngine:
                 self._stream_everywhere(named_tensors, version, keep_cache)
             else:
                 self._files_everywhere(named_tensors, version, keep_cache)
-            self._keep_adapter(None)
-            self.weight_version = version
-            self._expected = self.forced_logprobs(self._probe)
-            with self._changed:
-                self._homes.clear()  # what was cached there is of the weights before
+            self._updated(version, None)
 
     def load_adapter(self, named_tensors: Iterable[tuple[str, Any]], settings: AdapterSettings, version: int) -> None:
         """Serve the base weights with this adapter everywhere from now on, under this version.
@@ -227,11 +186,7 @@ class ReplicatedEngine:
             except BaseException:
                 files.release()
                 raise
-            self._keep_adapter((files, settings))
-            self.weight_version = version
-            self._expected = self.forced_logprobs(self._probe)
-            with self._changed:
-                self._homes.clear()  # what was cached there is of the adapter before
+            self._updated(version, (files, settings))
 
     def fingerprint(self) -> str:
         """A digest of what the first replica says about fixed tokens."""
@@ -274,6 +229,14 @@ class ReplicatedEngine:
         if self._files is not None:
             self._files.delete()
         self._keep_adapter(None)
+
+    def _updated(self, version: int, adapter: tuple[AdapterFiles, AdapterSettings] | None) -> None:
+        """All replicas serve `version`, with this adapter. Raises StaleWeightsError if they do not agree."""
+        self._keep_adapter(adapter)
+        self.weight_version = version
+        self._expected = self.forced_logprobs(self._probe)
+        with self._changed:
+            self._homes.clear()  # what was cached there is of the version before
 
     def _keep_adapter(self, adapter: tuple[AdapterFiles, AdapterSettings] | None) -> None:
         """What a replica that comes back is given, in place of the one before."""

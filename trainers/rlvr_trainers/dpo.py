@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
-from rlvr.generation.loading import load_tokenizer
+from rlvr.generation.loading import load_tokenizer, padding_id
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
 from rlvr_trainers.distributed import open_ranks
@@ -99,7 +99,7 @@ def train_dpo(config: DPOConfig, *, resume: bool = False, quiet: bool = False) -
         open_model(config.model, ranks, device), config.optimizer(),
         total_updates=config.steps, token_budget=config.token_budget, device=device, ranks=ranks,
     )  # fmt: skip
-    pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+    pad_id = padding_id(tokenizer)
     # The reference is the model before the first update, so its answers can be had now and its weights need not be kept.
     reference = {id(pair): margins for pair, margins in zip(pairs, _margins(learner, pairs, pad_id), strict=True)}
     if checkpoint is not None:

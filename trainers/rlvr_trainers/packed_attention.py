@@ -38,7 +38,7 @@ def packed_attention(
     if cu_seq_lens_q is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        others |= {} if sliding_window is None else {"sliding_window": sliding_window}
+        # The window of such a call is in its mask.
         result: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rlvr.errors import ConfigError
-from rlvr.generation.loading import load_tokenizer
+from rlvr.generation.loading import load_tokenizer, padding_id
 from rlvr.trajectory import Trajectory
 from rlvr_trainers import losses
 from rlvr_trainers.batch import Batch
@@ -113,7 +113,7 @@ def train_reward_model(config: RewardModelConfig, *, resume: bool = False, quiet
         raise ConfigError(f"batch_size is {config.batch_size} and there are {len(train)} training pairs; lower it")
     device = best_device()
     model = open_scalar_model(checkpoint or config.model, ranks, device)
-    model.config.pad_token_id = pad_id = _pad_id(tokenizer)
+    model.config.pad_token_id = pad_id = padding_id(tokenizer)
     spread = Spread(model, ranks, device)
     optimizer = Optimizer(model.parameters(), config.optimizer(), total_updates=config.steps, ranks=ranks)
     with (
@@ -240,7 +240,3 @@ def step_ends(trajectories: Sequence[Trajectory], separator_ids: Sequence[int]) 
         for i in chosen:
             ends_BT[row, i] = trajectory.token_ids[i] in separators or i == chosen[-1]
     return ends_BT
-
-
-def _pad_id(tokenizer: Any) -> int:
-    return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)

@@ -12,6 +12,7 @@ import torch
 
 from rlvr.errors import CheckpointError
 from rlvr.generation.engine import Engine
+from rlvr.generation.loading import padding_id
 from rlvr.generation.seeds import derive_seed
 from rlvr.generation.transformers import TransformersEngine
 from rlvr.scoring import ScoringPool
@@ -115,8 +116,7 @@ class Run:
     @property
     def pad_id(self) -> int:
         """The token that fills rows up."""
-        pad_id = self.tokenizer.pad_token_id
-        return int(self.tokenizer.eos_token_id if pad_id is None else pad_id)
+        return padding_id(self.tokenizer)
 
     @property
     def going(self) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rlvr.errors import ConfigError
 from rlvr.generation.engine import Sampling
-from rlvr.generation.loading import load_tokenizer
+from rlvr.generation.loading import load_tokenizer, padding_id
 from rlvr.generation.seeds import derive_seed
 from rlvr.scoring import ScoringPool
 from rlvr.tracking import read_rollouts, rollout_files
@@ -139,7 +139,7 @@ def train_sft(config: SFTConfig, *, resume: bool = False, quiet: bool = False) -
         device=device,
         ranks=ranks,
     )
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    pad_id = padding_id(tokenizer)
     look = _Look(config, learner, tokenizer) if config.stop_at_accuracy else None
     with (
         open_supervised(
