@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,22 @@ def vllm_server(model_folder: Path) -> Iterator[Any]:
     yield engine
     engine.close()
     engine.close()
+
+
+class HeldStream:
+    """Weights whose stream stops before the sixth tensor until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.half, self.go_on = threading.Event(), threading.Event()
+
+    def of(self, model: Any) -> Iterator[tuple[str, Any]]:
+        for number, pair in enumerate(model.named_parameters()):
+            if number == 5:
+                self.half.set()
+                assert self.go_on.wait(60)
+            yield pair
+
+
+@pytest.fixture
+def held_stream() -> HeldStream:
+    return HeldStream()

@@ -190,24 +190,17 @@ def test_a_prefix_that_was_cached_is_found_until_weights_change(server: Any, mod
     assert hits == [0, 256, 0, 256]  # two blocks of 128 tokens
 
 
-def test_a_request_that_comes_while_weights_arrive_is_answered_by_them(server: Any, other: Any) -> None:
-    half, go_on = threading.Event(), threading.Event()
-
-    def weights() -> Iterator[tuple[str, Any]]:
-        for number, pair in enumerate(other.named_parameters()):
-            if number == 5:
-                half.set()
-                assert go_on.wait(60)
-            yield pair
-
-    loading = threading.Thread(target=server.load_weights, args=(weights(), 9))
+def test_a_request_that_comes_while_weights_arrive_is_answered_by_them(
+    server: Any, other: Any, held_stream: Any
+) -> None:
+    loading = threading.Thread(target=server.load_weights, args=(held_stream.of(other), 9))
     loading.start()
-    assert half.wait(60)
+    assert held_stream.half.wait(60)
     asked = Asked(server, [Request([5, 6, 7], seed=3)], begun=False)
     asked.join(0.5)
     assert asked.is_alive()
     assert server.weight_version == 0
-    go_on.set()
+    held_stream.go_on.set()
     [[answer]] = asked.groups()
     loading.join(60)
     assert (answer.weight_version, answer.version_starts) == (9, ())

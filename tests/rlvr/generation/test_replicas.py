@@ -493,6 +493,7 @@ def test_a_later_turn_does_not_wait_for_a_replica_that_is_much_busier(two: Any, 
 def test_a_conversation_begins_again_elsewhere_when_its_replica_is_lost_or_its_weights_are(
     two: Any, farm: Farm, model: Any, tokenizer: Any
 ) -> None:
+    two._pause_s = 1.0  # it is not given up meanwhile, however busy the machine
     two.generate(turns(tokenizer, "a"), SAMPLING)
     farm.may_open.clear()
     farm.engines[0][0].dies_after = 0
@@ -513,27 +514,18 @@ def test_only_so_many_conversations_are_remembered(two: Any, tokenizer: Any, mon
 
 
 def test_a_request_that_comes_while_weights_arrive_is_answered_by_them(
-    two: Any, model: Any, requests: list[Request], expected: list[list[list[int]]]
+    two: Any, model: Any, held_stream: Any, requests: list[Request], expected: list[list[list[int]]]
 ) -> None:
     other = moved(model)
-    half, go_on = threading.Event(), threading.Event()
-
-    def weights() -> Any:
-        for number, pair in enumerate(other.named_parameters()):
-            if number == 5:
-                half.set()
-                assert go_on.wait(20)
-            yield pair
-
-    loading = threading.Thread(target=two.load_weights, args=(weights(), 3))
+    loading = threading.Thread(target=two.load_weights, args=(held_stream.of(other), 3))
     loading.start()
-    assert half.wait(20)
+    assert held_stream.half.wait(20)
     answers: list[Any] = []
     asking = threading.Thread(target=lambda: answers.extend(two.generate(requests, SAMPLING)))
     asking.start()
     asking.join(0.3)
     assert asking.is_alive()
-    go_on.set()
+    held_stream.go_on.set()
     asking.join(20)
     loading.join(20)
     assert {completion.weight_version for group in answers for completion in group} == {3}
