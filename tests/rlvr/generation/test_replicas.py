@@ -17,7 +17,6 @@ from rlvr.generation.engine import Completion, Request, Sampling
 from rlvr.generation.proof import prove_served
 from rlvr.generation.replicas import ReplicatedEngine
 from rlvr.generation.transformers import TransformersEngine
-from rlvr.generation.vllm_replicas import connect_replicas, gpu_shares, open_servers
 from rlvr.generation.weight_files import WeightFiles
 from rlvr.generation.weight_packing import Bucket, packed, unpack
 from rlvr.generation.weights import WeightShapes
@@ -332,7 +331,7 @@ def test_a_replica_that_missed_a_stream_serves_again_with_the_next_one(
     engine.load_weights(first.named_parameters(), 1)
     farm.engines[0][0].dies_after = 0
     engine.generate(requests, SAMPLING)
-    until(lambda: engine._places[0].late is not None)
+    until(lambda: engine._dispatch.places[0].late is not None)
     assert (engine.num_serving, engine.num_restarts) == (2, 0)
     answers = engine.generate(requests, SAMPLING)
     assert farm.engines[0][1].answered == 0
@@ -370,7 +369,7 @@ def test_a_replica_that_dies_under_a_stream_costs_the_others_nothing(
     engine.load_weights(stream(), 1)
     assert engine.num_serving == 2
     assert prove_served(engine, other, 1) < 5e-5
-    until(lambda: engine._places[victim].late is not None)
+    until(lambda: engine._dispatch.places[victim].late is not None)
     engine.load_weights(model.named_parameters(), 2)
     assert engine.num_serving == 3
     assert prove_served(engine, model, 2) < 5e-5
@@ -399,7 +398,7 @@ def test_when_all_that_is_left_came_back_too_late_the_error_says_what_helps(
         engines[0].dies_after = 0
     with pytest.raises(EngineError, match=r"none of 3 replicas answers .*waits for the next load_weights; .*'files'"):
         engine.generate(requests, SAMPLING)
-    until(lambda: all(place.late is not None for place in engine._places))
+    until(lambda: all(place.late is not None for place in engine._dispatch.places))
     with pytest.raises(EngineError, match="waits for the next load_weights"):
         engine.generate(requests, SAMPLING)
     engine.load_weights(model.named_parameters(), 2)
@@ -414,11 +413,11 @@ def test_a_late_replica_that_dies_once_more_is_found_by_the_update(
     engine.load_weights(model.named_parameters(), 1)
     farm.engines[1][0].dies_after = 0
     engine.generate(requests, SAMPLING)
-    until(lambda: engine._places[1].late is not None)
+    until(lambda: engine._dispatch.places[1].late is not None)
     farm.engines[1][1].dies_after = 0
     engine.load_weights(model.named_parameters(), 2)
     assert engine.num_serving == 2
-    until(lambda: engine._places[1].late is farm.engines[1][2])
+    until(lambda: engine._dispatch.places[1].late is farm.engines[1][2])
     engine.load_weights(model.named_parameters(), 3)
     assert engine.num_serving == 3
 
@@ -481,7 +480,7 @@ def test_a_later_turn_does_not_wait_for_a_replica_that_is_much_busier(two: Any, 
         for name, n in (("b", 16), ("a", 1), ("a", 1)):  # the last one finds 17 answers more there than elsewhere
             threads.append(threading.Thread(target=two.generate, args=(turns(tokenizer, name, n=n), SAMPLING)))
             threads[-1].start()
-            until(lambda: sum(len(place.jobs) for place in two._places) + other.answered == len(threads))
+            until(lambda: sum(len(place.jobs) for place in two._dispatch.places) + other.answered == len(threads))
         until(lambda: other.answered == 1)
         assert home.answered == 1
     for thread in threads:
@@ -508,9 +507,9 @@ def test_a_conversation_begins_again_elsewhere_when_its_replica_is_lost_or_its_w
 
 
 def test_only_so_many_conversations_are_remembered(two: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlvr.generation.replicas.REMEMBERED", 3)
+    monkeypatch.setattr("rlvr.generation.replica_dispatch.REMEMBERED", 3)
     two.generate(turns(tokenizer, *"abcdefgh"), SAMPLING)
-    assert list(two._homes) == ["f", "g", "h"]
+    assert list(two._dispatch._homes) == ["f", "g", "h"]
 
 
 def test_a_request_that_comes_while_weights_arrive_is_answered_by_them(
@@ -530,24 +529,3 @@ def test_a_request_that_comes_while_weights_arrive_is_answered_by_them(
     loading.join(20)
     assert {completion.weight_version for group in answers for completion in group} == {3}
     assert tokens(answers) != expected
-
-
-def test_replicas_take_the_last_gpus_and_leave_the_learner_one() -> None:
-    assert gpu_shares(3, 2, None, 0) == [None] * 3
-    assert gpu_shares(3, 2, None, 8) == [[2, 3], [4, 5], [6, 7]]
-    assert gpu_shares(2, 1, [0, 5], 8) == [[0], [5]]
-    with pytest.raises(ConfigError, match="need 8 GPUs beside the learner's, and this machine shows 8"):
-        gpu_shares(4, 2, None, 8)
-    with pytest.raises(ConfigError, match="need 4 different ones"):
-        gpu_shares(2, 2, [0, 1, 1, 2], 8)
-
-
-def test_options_that_do_not_exist_or_do_not_go_together_are_refused(model_folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"engine_options has replica, unknown here; there are .*replicas"):
-        open_servers(model_folder, replicas=2, replica=2)
-    with pytest.raises(ConfigError, match="give one of the two"):
-        open_servers(model_folder, replicas=2, urls=["http://127.0.0.1:1"])
-    with pytest.raises(ConfigError, match="named once"):
-        connect_replicas(["http://127.0.0.1:1", "http://127.0.0.1:1/"], model_folder)
-    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9 does not answer"):
-        connect_replicas(["http://127.0.0.1:9"], model_folder)

@@ -277,7 +277,7 @@ def test_a_server_that_was_killed_comes_back_with_the_adapter_of_the_others(
         with pytest.raises(EngineError, match="load a complete set"):
             two.generate(requests, Sampling(max_tokens=2))
         load(two, adapted, 3)
-        victim = two._places[0]
+        victim = two._dispatch.places[0]
         os.killpg(victim.engine._connection.process._process.pid, 9)
         assert_samples_from(two, adapted, requests, 3)
         deadline = time.monotonic() + 1500

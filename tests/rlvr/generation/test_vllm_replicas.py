@@ -61,7 +61,7 @@ def test_a_server_killed_in_the_middle_costs_no_answer_and_comes_back_with_the_t
     assert prove_served(two_servers, other, 5) < 5e-5
     expected = two_servers.generate(requests, SAMPLING)
 
-    victim = two_servers._places[0]
+    victim = two_servers._dispatch.places[0]
     answers: list[Any] = []
     reader = threading.Thread(target=lambda: answers.extend(two_servers.generate(requests, SAMPLING)))
     reader.start()
@@ -93,7 +93,7 @@ def test_a_server_killed_in_the_middle_costs_no_answer_and_comes_back_with_the_t
 def test_servers_that_run_already_are_used_by_their_addresses(
     two_servers: Any, model: Any, model_folder: Path, requests: list[Request]
 ) -> None:
-    urls = [place.engine._connection.url for place in two_servers._places]
+    urls = [place.engine._connection.url for place in two_servers._dispatch.places]
     by_address = connect_replicas(urls, model_folder)
     try:
         by_address.load_weights(model.named_parameters(), 7)
@@ -103,7 +103,7 @@ def test_servers_that_run_already_are_used_by_their_addresses(
         )
     finally:
         by_address.close()
-    assert all(place.engine.healthy() for place in two_servers._places)
+    assert all(place.engine.healthy() for place in two_servers._dispatch.places)
 
 
 def test_no_weight_file_stays_behind(two_servers: Any) -> None:

@@ -15,6 +15,7 @@ from rlvr.errors import ConfigError, EngineError
 from rlvr.generation import vllm_support as support
 from rlvr.generation.choose import choose_engine
 from rlvr.generation.engine import Request, Sampling
+from rlvr.generation.vllm_replicas import connect_replicas, gpu_shares, open_servers
 from rlvr.generation.vllm_server import VLLMServerEngine
 from rlvr.generation.vllm_versions import check_version, vllm_version
 from rlvr.generation.weight_files import buckets
@@ -210,3 +211,24 @@ def test_the_choice_of_an_engine_says_why() -> None:
         assert "0.3 million" in small.reason
         assert large.engine == "vllm"
         assert choose_engine(10_000_000, on_gpu=False).engine == "vllm"
+
+
+def test_replicas_take_the_last_gpus_and_leave_the_learner_one() -> None:
+    assert gpu_shares(3, 2, None, 0) == [None] * 3
+    assert gpu_shares(3, 2, None, 8) == [[2, 3], [4, 5], [6, 7]]
+    assert gpu_shares(2, 1, [0, 5], 8) == [[0], [5]]
+    with pytest.raises(ConfigError, match="need 8 GPUs beside the learner's, and this machine shows 8"):
+        gpu_shares(4, 2, None, 8)
+    with pytest.raises(ConfigError, match="need 4 different ones"):
+        gpu_shares(2, 2, [0, 1, 1, 2], 8)
+
+
+def test_options_that_do_not_exist_or_do_not_go_together_are_refused(model_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"engine_options has replica, unknown here; there are .*replicas"):
+        open_servers(model_folder, replicas=2, replica=2)
+    with pytest.raises(ConfigError, match="give one of the two"):
+        open_servers(model_folder, replicas=2, urls=["http://127.0.0.1:1"])
+    with pytest.raises(ConfigError, match="named once"):
+        connect_replicas(["http://127.0.0.1:1", "http://127.0.0.1:1/"], model_folder)
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9 does not answer"):
+        connect_replicas(["http://127.0.0.1:9"], model_folder)

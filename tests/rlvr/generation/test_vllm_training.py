@@ -116,7 +116,7 @@ def test_a_run_on_two_servers_goes_on_when_one_of_them_is_killed(tmp_path: Path)
         metrics = tmp_path / "run" / "metrics.jsonl"
         while not (metrics.exists() and metrics.read_text()):  # a first step is made
             time.sleep(0.01)
-        killed.append(engine._places[0].engine._connection.process._process.pid)
+        killed.append(engine._dispatch.places[0].engine._connection.process._process.pid)
         os.killpg(killed[0], 9)
 
     model = tiny_model(tmp_path)
@@ -164,7 +164,7 @@ def one_server(two_servers: Any, talker: Path, tmp_path: Path) -> Iterator[VLLMS
     """The first of them by itself; weights travel to it through a folder that a test may take away."""
     (tmp_path / "transfer").mkdir()
     engine = VLLMServerEngine(
-        two_servers._places[0].engine._connection.url, talker, transfer_folder=tmp_path / "transfer"
+        two_servers._dispatch.places[0].engine._connection.url, talker, transfer_folder=tmp_path / "transfer"
     )
     yield engine
     engine.close()
@@ -274,7 +274,7 @@ def test_a_run_in_flight_goes_on_when_one_of_two_servers_is_killed(
     killed: list[int] = []
 
     def kill_one_server() -> None:
-        killed.append(two_servers._places[0].engine._connection.process._process.pid)
+        killed.append(two_servers._dispatch.places[0].engine._connection.process._process.pid)
         os.killpg(killed[0], 9)
 
     when_a_step_is_logged(tmp_path / "run", kill_one_server)

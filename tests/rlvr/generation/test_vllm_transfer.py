@@ -299,10 +299,10 @@ class TestReplicas:
 
             engine.load_weights(stream(1), 1)
             assert len(read) == len(set(read))
-            for place in engine._places:
+            for place in engine._dispatch.places:
                 assert_serves(place.engine, moved(model, 1), 1)
 
-            victim = engine._places[0]
+            victim = engine._dispatch.places[0]
             os.killpg(victim.engine._connection.process._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
             engine.load_weights(stream(2), 2)  # the one that is left goes on
             assert engine.num_serving == 1
@@ -317,7 +317,7 @@ class TestReplicas:
 
             engine.load_weights(stream(3), 3)
             assert (engine.num_serving, engine.num_restarts) == (2, 1)
-            for place in engine._places:
+            for place in engine._dispatch.places:
                 assert_serves(place.engine, moved(model, 3), 3)
         finally:
             engine.close()
