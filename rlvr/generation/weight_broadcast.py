@@ -112,8 +112,9 @@ class BroadcastSender:
 
     def close(self) -> None:
         """Leave the group. The workers may be gone already."""
-        _let_go(self._group, self._store)
+        held = [self._group, self._store]
         self._group = self._store = None
+        _let_go(held)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
@@ -142,8 +143,9 @@ class BroadcastReceiver:
 
     def close(self) -> None:
         """Leave the group, which fails what the learner still sends."""
-        _let_go(self._group, self._store)
+        held = [self._group, self._store]
         self._group = self._store = None
+        _let_go(held)
 
 
 def address_towards(host: str) -> str:
@@ -217,13 +219,18 @@ def _wait(work: Any, timeout_s: float, device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _let_go(*held: Any) -> None:
-    """Close a group. One with an unfinished broadcast takes until that has timed out, and nobody has to wait for it."""
+def _let_go(held: list[Any]) -> None:
+    """Close a group and its store, and empty the list.
 
-    def close(parts: list[Any]) -> None:
-        for part in parts:
+    Whoever drops the last reference to a gloo group waits until its unfinished broadcast has timed out. So that nobody does,
+    a thread drops it, and no other reference than the list's may be left when it starts.
+    """
+
+    def close() -> None:
+        while held:
+            part = held.pop(0)
             if hasattr(part, "abort"):
                 part.abort()
-        parts.clear()
+            del part
 
-    threading.Thread(target=close, args=([part for part in held if part is not None],), daemon=True).start()
+    threading.Thread(target=close, daemon=True).start()

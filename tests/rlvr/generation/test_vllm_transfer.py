@@ -219,10 +219,10 @@ class TestOneServer:
             began = time.monotonic()
             with pytest.raises(EngineError, match="does not answer"):
                 engine.load_weights(self.after_the_first(model, lambda: os.killpg(group, signal.SIGSTOP)), 11)
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < 40
         finally:
             os.killpg(group, signal.SIGCONT)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not engine.healthy(5.0):
             assert time.monotonic() < deadline
         engine._connection.client.timeout = 60.0

@@ -192,6 +192,25 @@ def test_a_worker_that_leaves_in_the_middle_fails_the_broadcast() -> None:
 
 
 @no_gpu
+def test_a_learner_leaves_a_worker_that_hangs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_broadcast, "OPEN_TIMEOUT_S", 20.0)  # after which the group gives a broadcast up
+
+    def hang() -> None:
+        raise EngineError("the server does not answer")
+
+    data = torch.zeros(100, dtype=torch.uint8)
+    for _ in range(5):  # threads race for the last reference to the group
+        workers = Workers(1)
+        sender = BroadcastSender("127.0.0.1", 1, 64, workers.join, 5.0)
+        began = time.monotonic()
+        with pytest.raises(EngineError, match="does not answer"):
+            sender.send(Bucket(data, [("a", "uint8", [100])]), hang)
+        sender.close()
+        assert time.monotonic() - began < 10
+        workers.close()
+
+
+@no_gpu
 def test_a_stream_that_failed_is_closed_and_opened_again() -> None:
     posts: list[str] = []
     workers = Workers(1)
