@@ -7,12 +7,15 @@ buckets by broadcast or through shared memory.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
+from vllm.distributed.device_communicators import shm_broadcast
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
     WeightTransferInitInfo,
@@ -25,6 +28,8 @@ from rlvr.generation.weight_broadcast import BroadcastReceiver
 from rlvr.generation.weight_packing import Layout, num_bytes, unpack
 from rlvr.generation.weight_sharing import SharedMemoryReceiver
 
+PAUSE_S = 0.0002
+"""Between a worker's looks for its next step, on a CPU."""
 HANDED_OVER: dict[str, Iterable[tuple[str, torch.Tensor]]] = {}
 """Tensors from the learner in this process, under the key that `update_weights` names."""
 
@@ -179,5 +184,10 @@ def repack_tied_heads(model: Any) -> None:
                 dispatch_cpu_unquantized_gemm(module, remove_weight=False)
 
 
+if not torch.cuda.is_available():
+    # For a second after each step vLLM's worker looks for the next one without a pause, on a core that a learner on the same
+    # machine needs; vLLM 0.32 has no setting for it (vllm-project/vllm#52814). To let it sleep until it is called is no way
+    # out: calls get lost, and each costs five seconds.
+    shm_broadcast.sched_yield = partial(time.sleep, PAUSE_S)
 if BACKEND not in WeightTransferEngineFactory._registry:
     WeightTransferEngineFactory.register_engine(BACKEND, TransferEngine)
