@@ -88,13 +88,16 @@ def save_checkpoint(
         _flush(partial)
         _put_in_place(partial, final)
 
-    ranks.on_main(lambda: _writing(final, partial, begin))
-    if ranks.size > 1:
-        shapes = dict(shapes_of(values))
-        ranks.everywhere(
-            lambda: _writing(final, partial, lambda: write_pieces(own, shapes, partial, ranks.rank, ranks.size))
-        )
-    ranks.on_main(lambda: _writing(final, partial, finish))
+    try:
+        ranks.on_main(lambda: _writing(final, begin))
+        if ranks.size > 1:
+            shapes = dict(shapes_of(values))
+            ranks.everywhere(lambda: _writing(final, lambda: write_pieces(own, shapes, partial, ranks.rank, ranks.size)))
+        ranks.on_main(lambda: _writing(final, finish))
+    except CheckpointError:  # on every rank, when none of them writes any more
+        if ranks.main:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
     if keep is not None and ranks.main:
         for old in list_checkpoints(folder)[:-keep]:
             _remove(old)
@@ -120,12 +123,11 @@ def gathered_weights(model: Any, ranks: Ranks) -> dict[str, Tensor] | None:
     return state
 
 
-def _writing(final: Path, partial: Path, call: Callable[[], None]) -> None:
+def _writing(final: Path, call: Callable[[], None]) -> None:
     try:
         call()
     # A full disk reaches us as OSError, from safetensors as its own error, from torch.save as RuntimeError.
     except Exception as fault:
-        shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
             f"checkpoint {str(final)!r} could not be written ({type(fault).__name__}: {fault}). Earlier checkpoints are "
             "intact; free some space or change `out`, then resume the run"
