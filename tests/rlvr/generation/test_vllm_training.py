@@ -203,6 +203,7 @@ def assert_in_flight(run: Path) -> None:
     assert rows[0]["newest_weights_share"] == 1.0
     assert all(row["staleness"] == pytest.approx(1 - row["newest_weights_share"]) for row in rows)
     assert any(0 < row["staleness"] < 1 for row in rows)
+    assert all(0 < row["importance_kept"] <= 2 for row in rows)
 
 
 def test_a_run_one_step_ahead_on_servers_learns(two_servers: Any, talker: Path, tmp_path: Path) -> None:
@@ -210,6 +211,7 @@ def test_a_run_one_step_ahead_on_servers_learns(two_servers: Any, talker: Path, 
     rows = steps_of(tmp_path / "run")
     assert_learned(rows, by=0.15)
     assert [row["staleness"] for row in rows] == [0.0] + [1.0] * 9
+    assert all(0 < row["importance_kept"] <= 2 for row in rows)
     for step, path in rollout_files(tmp_path / "run").items():
         assert {tuple(versions(trajectory)) for trajectory in read_rollouts(path)} == {(max(step - 2, 0),)}
 
